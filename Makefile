@@ -1,0 +1,51 @@
+# Two commands: make serve, make test. Both install what they need into a virtual environment here.
+
+PYTHON ?= python3
+SERVE  := .venv
+CHECK  := .venv-test
+CODE   := station plugins tests bench examples
+SOURCES := $(shell git ls-files -co --exclude-standard station plugins examples/fleet setup.cfg pyproject.toml)
+
+.PHONY: serve test lint types pytest bench clean
+
+serve: $(SERVE)/installed
+	@exec $(SERVE)/bin/station serve --make-admin-key
+
+test: lint types pytest
+
+lint: $(CHECK)/installed
+	$(CHECK)/bin/ruff check $(CODE)
+	$(CHECK)/bin/ruff format --check $(CODE)
+
+types: $(CHECK)/installed
+	$(CHECK)/bin/mypy $(CODE)
+
+pytest: $(CHECK)/wheels
+	$(CHECK)/bin/pytest
+
+bench: $(SERVE)/installed
+	$(SERVE)/bin/python bench/run.py
+
+clean:
+	rm -rf $(SERVE) $(CHECK) build dist *.egg-info examples/fleet/build examples/fleet/*.egg-info
+
+# An editable installation, for serving and for working on Station
+$(SERVE)/installed: setup.cfg pyproject.toml constraints.txt
+	@echo "Installing Station into $(SERVE), once; this takes about half a minute ..."
+	@$(PYTHON) -m venv $(SERVE)
+	@$(SERVE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,demo]'
+	@touch $@
+
+# The tools and dependencies of the checks
+$(CHECK)/installed: setup.cfg pyproject.toml constraints.txt
+	@echo "Installing the checks into $(CHECK), once; this takes about a minute ..."
+	@$(PYTHON) -m venv $(CHECK)
+	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[embedded,demo,test,lint]'
+	@touch $@
+
+# The tests run against the built wheels, Station's and the example plugin's
+$(CHECK)/wheels: $(CHECK)/installed $(SOURCES)
+	@rm -rf build dist *.egg-info examples/fleet/build examples/fleet/*.egg-info
+	@$(CHECK)/bin/pip wheel --quiet --disable-pip-version-check -c constraints.txt --no-deps -w dist . ./examples/fleet
+	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	@touch $@

@@ -1,0 +1,18 @@
+"""Machines: OAuth 2.0 client credentials (RFC 6749 4.4).
+
+What a handler developer needs is here::
+
+    from plugins.oauth_m2m import client_authenticated, scopes
+    from station.handlers import BaseHandler
+
+    class FleetHandler(BaseHandler):
+        @client_authenticated
+        @scopes("bot:api")
+        async def get(self):
+            self.write_json({"caller": self.client_token.client_id})
+"""
+
+from plugins.oauth_m2m.decorators import client_authenticated, scopes
+from plugins.oauth_m2m.models import ClientToken
+
+__all__ = ["ClientToken", "client_authenticated", "scopes"]

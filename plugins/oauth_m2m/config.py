@@ -1,0 +1,74 @@
+"""The plugin's settings: ``OAUTH_M2M_*`` in the environment, ``[oauth_m2m]`` in ``station.toml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from plugins.oauth_m2m.scope import is_registrable
+from station.settings import choice, integer, names, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_TOKEN_TTL", "MIN_TOKEN_TTL", "OAuthM2MConfig"]
+
+MIN_TOKEN_TTL = 60
+MAX_TOKEN_TTL = 3600  # RFC 6750 5.3: one hour or less
+_METHODS = ("client_secret_basic", "client_secret_post")
+
+
+def _catalogue(value: object) -> Mapping[str, str]:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError("be a JSON object of scope names and descriptions") from None
+    if isinstance(value, dict) and all(isinstance(description, str) for description in value.values()):
+        catalogue: dict[str, str] = value
+    else:
+        catalogue = dict.fromkeys(names(value), "")
+    if refused := [name for name in catalogue if not is_registrable(name)]:
+        raise ValueError(f"hold scope names (RFC 6749 3.3) without commas, which {refused[0]!r} is not")
+    return MappingProxyType(catalogue)
+
+
+def _methods(value: object) -> tuple[str, ...]:
+    chosen = names(value)
+    if not chosen or set(chosen) - set(_METHODS):
+        raise ValueError("name one or more of " + ", ".join(_METHODS))
+    return chosen
+
+
+def _status(value: object) -> int:
+    return int(choice("400", "401")(str(value)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthM2MConfig:
+    """How clients are registered and what tokens they get."""
+
+    token_ttl: int = setting(
+        "The lifetime of access tokens in seconds; a client may have a shorter one.",
+        default=3600,
+        parse=integer(minimum=MIN_TOKEN_TTL, maximum=MAX_TOKEN_TTL),
+    )
+    bcrypt_cost: int = setting(
+        "The bcrypt cost of client secrets.", default=12, parse=integer(minimum=4, maximum=20)
+    )
+    scopes: Mapping[str, str] | None = setting(
+        "The scopes that may be registered, beside those that plugins declare: names separated by commas, "
+        "or a table (JSON object) of names and descriptions. Unset, any well-formed scope may be.",
+        default=None,
+        parse=_catalogue,
+    )
+    invalid_scope_status: int = setting(
+        "The status of invalid_scope for a scope outside the client's set: 401, or 400 as in RFC 6749 5.2.",
+        default=401,
+        parse=_status,
+    )
+    client_auth_methods: tuple[str, ...] = setting(
+        "The ways in which clients may authenticate (RFC 7591 2).", default=_METHODS, parse=_methods
+    )

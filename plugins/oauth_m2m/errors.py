@@ -1,0 +1,197 @@
+"""The plugin's errors, as they stand on the wire.
+
+::
+
+    ResponseError
+    ├── OAuthError                     RFC 6749 5.2, at the OAuth endpoints
+    │   ├── InvalidRequest                 400 invalid_request
+    │   ├── InvalidClient                  401 invalid_client, with a Basic challenge
+    │   ├── InvalidGrant                   400 invalid_grant
+    │   ├── UnsupportedGrantType           400 unsupported_grant_type
+    │   ├── InvalidScope                   400 invalid_scope, or 401 with a challenge
+    │   ├── TemporarilyUnavailable         503 or 429 temporarily_unavailable, with Retry-After
+    │   └── ServerError                    500 server_error
+    └── BearerError                    RFC 6750 3, at protected handlers
+        ├── MissingToken                   401, a challenge without an error code
+        ├── InvalidBearerRequest           400 invalid_request
+        ├── InvalidToken                   401 invalid_token
+        └── InsufficientScope              403 insufficient_scope, naming the scopes
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from station.errors import ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "BearerError",
+    "InsufficientScope",
+    "InvalidBearerRequest",
+    "InvalidClient",
+    "InvalidGrant",
+    "InvalidRequest",
+    "InvalidScope",
+    "InvalidToken",
+    "MissingToken",
+    "OAuthError",
+    "ServerError",
+    "TemporarilyUnavailable",
+    "UnsupportedGrantType",
+    "from_response_error",
+]
+
+REALM = "station"
+BASIC_CHALLENGE = f'Basic realm="{REALM}"'
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_MAX_DESCRIPTION = 300
+
+
+def clean(text: str) -> str:
+    """The text with every character that RFC 6749 5.2 forbids in a description replaced, and bounded."""
+    return re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", text)[:_MAX_DESCRIPTION]
+
+
+class OAuthError(ResponseError):
+    """An error of an OAuth endpoint: ``{"error": code, "error_description": ...}`` (RFC 6749 5.2)."""
+
+    status = 400
+
+    def __init__(self, description: str = "", *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(clean(description), headers={**_NO_STORE, **(headers or {})})
+
+    def body(self, request_id: str) -> dict[str, object]:  # noqa: ARG002 - RFC 6749 has no place for it
+        """``error`` and, if there is one, ``error_description``."""
+        described: dict[str, object] = {"error": self.code}
+        if self.description:
+            described["error_description"] = self.description
+        return described
+
+
+class InvalidRequest(OAuthError):
+    """A parameter is missing, repeated or malformed."""
+
+    code = "invalid_request"
+
+
+class InvalidClient(OAuthError):
+    """Client authentication failed; the text is the same whatever the reason (RFC 6749 5.2)."""
+
+    status = 401
+    code = "invalid_client"
+
+    def __init__(self) -> None:
+        super().__init__("Client authentication failed.", headers={"WWW-Authenticate": BASIC_CHALLENGE})
+
+
+class InvalidGrant(OAuthError):
+    """The token was issued to another client."""
+
+    code = "invalid_grant"
+
+
+class UnsupportedGrantType(OAuthError):
+    """The grant is not one of ours."""
+
+    code = "unsupported_grant_type"
+
+
+class InvalidScope(OAuthError):
+    """The scope is malformed (400), or more than the client has (``status`` as configured)."""
+
+    code = "invalid_scope"
+
+    def __init__(self, description: str, *, status: int = 400) -> None:
+        # a 401 carries a challenge (RFC 9110 15.5.2)
+        challenge = {"WWW-Authenticate": BASIC_CHALLENGE} if status == 401 else {}
+        super().__init__(description, headers=challenge)
+        self.status = status
+
+
+class TemporarilyUnavailable(OAuthError):
+    """A store or a throttle says later: 503 or 429."""
+
+    status = 503
+    code = "temporarily_unavailable"
+
+
+class ServerError(OAuthError):
+    """Station failed."""
+
+    status = 500
+    code = "server_error"
+
+
+def from_response_error(error: ResponseError) -> OAuthError:
+    """The same refusal in the words of RFC 6749: status and headers stay."""
+    if error.status in {429, 503}:
+        found: OAuthError = TemporarilyUnavailable(error.description, headers=error.headers)
+    elif error.status >= 500:
+        found = ServerError(error.description, headers=error.headers)
+    else:
+        found = InvalidRequest(error.description, headers=error.headers)
+    found.status = error.status
+    return found
+
+
+class BearerError(ResponseError):
+    """A refusal at a protected handler, with the challenge of RFC 6750 3."""
+
+    status = 401
+
+    def __init__(self, description: str = "", *, scope: Sequence[str] = ()) -> None:
+        description = clean(description)
+        attributes = [f'realm="{REALM}"']
+        if self.code:
+            attributes.append(f'error="{self.code}"')
+            attributes.append(f'error_description="{description}"')
+        if scope:
+            attributes.append(f'scope="{" ".join(scope)}"')
+        super().__init__(description, headers={"WWW-Authenticate": "Bearer " + ", ".join(attributes)})
+
+    def body(self, request_id: str) -> dict[str, object]:
+        """``error``, ``error_description`` and the request id."""
+        return {
+            "error": self.code or "unauthorized",
+            "error_description": self.description,
+            "request_id": request_id,
+        }
+
+
+class MissingToken(BearerError):
+    """Nobody tried to authenticate: no error code in the challenge (RFC 6750 3.1)."""
+
+    code = ""
+
+    def __init__(self) -> None:
+        super().__init__("This needs a client token: Authorization: Bearer.")
+
+
+class InvalidBearerRequest(BearerError):
+    """The token was sent in a wrong place, or more than once."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidToken(BearerError):
+    """The token is expired, revoked, malformed, forged or not for us: one text for all."""
+
+    code = "invalid_token"
+
+    def __init__(self) -> None:
+        super().__init__("The token is not valid.")
+
+
+class InsufficientScope(BearerError):
+    """The token is valid and lacks a scope; the challenge names all that are needed."""
+
+    status = 403
+    code = "insufficient_scope"
+
+    def __init__(self, needed: Sequence[str]) -> None:
+        super().__init__("This needs the scope " + " ".join(needed) + ".", scope=needed)

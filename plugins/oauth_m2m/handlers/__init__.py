@@ -1,0 +1,1 @@
+"""The plugin's endpoints, one module each; every module ends with its routes."""

@@ -1,0 +1,55 @@
+"""What the OAuth endpoints share: errors of RFC 6749 5.2, one way to read parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from plugins.oauth_m2m.errors import OAuthError, from_response_error
+from plugins.oauth_m2m.parameters import Parameters, parse_parameters
+from station.handlers import BaseHandler
+
+if TYPE_CHECKING:
+    from plugins.oauth_m2m.models import Client
+    from station.config import ThrottleName
+    from station.errors import ResponseError
+
+__all__ = ["OAuthHandler"]
+
+
+class OAuthHandler(BaseHandler):
+    """An endpoint that clients call with their own credentials.
+
+    ``recognised`` are the parameters it knows, ``throttle_name`` the throttle that counts its requests.
+    Behind `client_secret_authenticated`, ``client`` and ``parameters`` are set.
+    """
+
+    max_body_size: ClassVar[int] = 16 * 1024
+    recognised: ClassVar[frozenset[str]]
+    throttle_name: ClassVar[ThrottleName]
+
+    client: Client
+    parameters: Parameters
+
+    def set_default_headers(self) -> None:
+        """Forbid every cache to keep an answer, an error included (RFC 6749 5.1)."""
+        super().set_default_headers()
+        self.set_header("Pragma", "no-cache")
+
+    def read_parameters(self) -> Parameters:
+        """The parameters of the body (RFC 6749 3.2); the query is no place for them."""
+        headers = self.request.headers
+        return parse_parameters(
+            headers.get("Content-Type"),
+            headers.get("Content-Encoding"),
+            self.request.query,
+            self.request.body,
+            recognised=self.recognised,
+        )
+
+    def check_parameters(self, parameters: Parameters) -> None:
+        """Refuse what can be refused before the client is known; subclasses add their checks."""
+
+    def response_error(self, error: BaseException | None, status: int) -> ResponseError:
+        """Speak RFC 6749 5.2 for every error, those of the framework included."""
+        found = super().response_error(error, status)
+        return found if isinstance(found, OAuthError) else from_response_error(found)

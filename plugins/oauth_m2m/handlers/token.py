@@ -1,0 +1,58 @@
+"""``POST /auth/token``: the client credentials grant (RFC 6749 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from plugins.oauth_m2m.decorators import client_secret_authenticated
+from plugins.oauth_m2m.errors import InvalidRequest, UnsupportedGrantType
+from plugins.oauth_m2m.handlers.oauth import OAuthHandler
+from plugins.oauth_m2m.parameters import TOKEN_PARAMETERS
+from plugins.oauth_m2m.scope import format_scope, grant
+from plugins.oauth_m2m.services import services_of
+from station.handlers import route
+
+if TYPE_CHECKING:
+    from plugins.oauth_m2m.parameters import Parameters
+    from station.config import ThrottleName
+
+GRANT_TYPE = "client_credentials"
+
+
+class TokenHandler(OAuthHandler):
+    """Trades a client's secret for an access token."""
+
+    recognised = TOKEN_PARAMETERS
+    throttle_name: ClassVar[ThrottleName] = "token"
+
+    def check_parameters(self, parameters: Parameters) -> None:
+        """Refuse every other grant (RFC 6749 5.2)."""
+        grant_type = parameters.get("grant_type")
+        if grant_type is None:
+            raise InvalidRequest("The parameter grant_type is missing.")
+        if grant_type != GRANT_TYPE:
+            raise UnsupportedGrantType(f"The only grant_type here is {GRANT_TYPE}.")
+
+    @client_secret_authenticated
+    async def post(self) -> None:
+        """Grant the scope that was asked for and answer a token (RFC 6749 5.1)."""
+        services = services_of(self.application)
+        status = services.settings.invalid_scope_status
+        granted = grant(self.parameters.get("scope"), self.client.scopes, status=status)
+        issued = await services.tokens.issue(
+            self.client,
+            granted,
+            address=self.client_address,
+            user_agent=self.request.headers.get("User-Agent", ""),
+        )
+        self.write_json(
+            {
+                "access_token": issued.access_token,
+                "token_type": "Bearer",
+                "expires_in": issued.expires_in,
+                "scope": format_scope(issued.scopes),
+            }
+        )
+
+
+routes = [route(r"/auth/token", TokenHandler)]

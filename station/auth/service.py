@@ -1,0 +1,186 @@
+"""The rules of people's accounts and sessions, without HTTP and without stores' drivers."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import secrets
+import unicodedata
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from station.addresses import throttle_key
+from station.auth.models import TokenPair, User
+from station.auth.stores import SessionStore, UserStore
+from station.auth.tokens import SessionTokens
+from station.errors import Forbidden, Unauthorized
+from station.passwords import PasswordHasher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from station.config import Config, ThrottleName
+    from station.resources import Resources
+    from station.throttle import Throttle
+
+__all__ = ["AuthService", "open_auth_service"]
+
+
+class AuthService:
+    """Registers people, logs them in and out, and says who a request comes from.
+
+    An ``address`` is that of the client, which throttles count. Besides what each method says, all raise
+    `station.errors.ServiceUnavailable` when a store is away; nobody is let in then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        users: UserStore,
+        sessions: SessionStore,
+        tokens: SessionTokens,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+    ) -> None:
+        self._config = config
+        self._users = users
+        self._sessions = sessions
+        self._tokens = tokens
+        self._hasher = hasher
+        self._throttle = throttle
+        keys = (config.internal_api_key, config.internal_api_key_previous)
+        self._admin_keys = [key.encode() for key in keys if key and key.strip()]
+
+    async def register(self, email: str, password: str, address: str) -> User:
+        """Make an account for somebody who asks for one.
+
+        Raises `Forbidden` where registration is closed, `TooManyRequests`, `Conflict` for a known email.
+        """
+        if self._config.auth_registration == "closed":
+            raise Forbidden("Registration is closed here; an operator makes accounts.")
+        await self._hit("register", address)
+        return await self.create_user(email, password)
+
+    async def create_user(self, email: str, password: str, roles: Sequence[str] = ()) -> User:
+        """Make an account with ``roles``; `Conflict` when the email has one."""
+        now = datetime.now(UTC)
+        user = User(
+            id=f"usr_{uuid.uuid4().hex}",
+            email=email.lower(),
+            password=await self._hasher.hash(_password_bytes(password)),
+            roles=tuple(roles),
+            is_active=True,
+            created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),  # as MongoDB keeps it
+        )
+        await self._users.add(user)
+        return user
+
+    async def login(self, email: str, password: str, address: str) -> tuple[User, TokenPair]:
+        """Begin a session.
+
+        Nobody of that email, an account that is not active and a wrong password are refused alike, with
+        the same `Unauthorized` after the same work. `TooManyRequests` for an address that logs in, or
+        fails, too often.
+        """
+        await self._hit("login", address)
+        limit = self._config.throttle("failure")
+        await self._throttle.check("failure", throttle_key(address), limit)
+        user = await self._users.find_by_email(email.lower())
+        hashes = [user.password] if user and user.is_active else []
+        verified = await self._hasher.verify([_password_bytes(password)], hashes)
+        if user is None or verified is None:
+            await self._throttle.count("failure", throttle_key(address), limit)
+            raise _unauthorized("The email or the password is wrong.")
+        if verified.outdated:
+            await self._users.replace_password(user, await self._hasher.hash(_password_bytes(password)))
+        session_id = secrets.token_urlsafe(24)
+        counter = await self._sessions.start(session_id, user.id)
+        return user, self._tokens.issue(session_id, user.id, counter)
+
+    async def refresh(self, refresh_token: str) -> tuple[User, TokenPair]:
+        """Trade a refresh token for new tokens; one that was traded before ends its session.
+
+        `Unauthorized` for every token that is not good any more; one that Station did not sign ends nothing.
+        """
+        claims = self._tokens.read_refresh(refresh_token)
+        if claims is None:
+            raise _unauthorized()
+        # The account comes first: a token that was traded for a 503 would count as used at the next try.
+        user = await self._active_user(claims.user_id)
+        counter = await self._sessions.rotate(claims.session_id, claims.counter)
+        if counter is None:
+            raise _unauthorized()
+        return user, self._tokens.issue(claims.session_id, user.id, counter)
+
+    async def logout(self, access_token: str, refresh_token: str) -> None:
+        """End the session of either token at once; tokens that are not good any more end nothing."""
+        claims = self._tokens.read_access(access_token), self._tokens.read_refresh(refresh_token)
+        for session_id in {own.session_id for own in claims if own is not None}:
+            await self._sessions.end(session_id)
+
+    async def authenticate(self, access_token: str) -> User:
+        """The account that an access token speaks for, read anew; `Unauthorized` if there is none."""
+        claims = self._tokens.read_access(access_token)
+        if claims is None or await self._sessions.find_user_id(claims.session_id) != claims.user_id:
+            raise _unauthorized()
+        return await self._active_user(claims.user_id)
+
+    async def authenticate_admin(self, access_token: str) -> User:
+        """As `authenticate`, and `Forbidden` unless the account has the role ``admin``."""
+        user = await self.authenticate(access_token)
+        if not user.is_admin:
+            raise Forbidden("This needs the role admin.")
+        return user
+
+    async def authenticate_admin_key(self, key: bytes, address: str) -> None:
+        """Accept the internal API key or its predecessor; blank and unset ones open nothing.
+
+        Only failures are counted: `Unauthorized`, or `TooManyRequests` for an address that fails too
+        often. The right key passes also from there, so that nobody locks out programs of one address.
+        """
+        matches = [hmac.compare_digest(key, own) for own in self._admin_keys]  # both, whatever the first says
+        if any(matches):
+            return
+        await self._hit("failure", address)
+        raise _unauthorized("The internal API key is wrong.")
+
+    async def _active_user(self, user_id: str) -> User:
+        user = await self._users.find(user_id)
+        if user is None or not user.is_active:
+            raise _unauthorized()
+        return user
+
+    async def _hit(self, name: ThrottleName, address: str) -> None:
+        await self._throttle.hit(name, throttle_key(address), self._config.throttle(name))
+
+
+@contextlib.asynccontextmanager
+async def open_auth_service(
+    config: Config, resources: Resources, throttle: Throttle
+) -> AsyncIterator[AuthService]:
+    """Make the service over the opened stores; its bcrypt threads end with it."""
+    jwt_secrets = (config.jwt_secret, config.jwt_secret_previous)
+    with contextlib.closing(PasswordHasher(config.auth_bcrypt_cost)) as hasher:
+        yield AuthService(
+            config,
+            users=UserStore(resources),
+            sessions=SessionStore(resources),
+            tokens=SessionTokens(
+                jwt_secrets=[secret for secret in jwt_secrets if secret],
+                issuer=config.issuer,
+                audience=config.audience,
+            ),
+            hasher=hasher,
+            throttle=throttle,
+        )
+
+
+def _password_bytes(password: str) -> bytes:
+    """What is hashed: NFKC, so that one password typed on two systems is one (NIST SP 800-63B 5.1.1.2)."""
+    return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
+
+
+def _unauthorized(description: str = "Log in first.") -> Unauthorized:
+    return Unauthorized(description, challenge='Session realm="station"')

@@ -1,0 +1,48 @@
+"""Rows for people as a table, for programs as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["as_json_option", "show"]
+
+_PIPE_WIDTH = 10_000  # nothing is wrapped or cut short for grep
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """Print rows of one shape: a heading for each key, or a JSON array of objects.
+
+    In a table a list is written with spaces in between, None and an empty list as "-".
+    """
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for heading in rows[0] if rows else ():
+        table.add_column(heading.upper().replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)

@@ -1,0 +1,63 @@
+"""Files that hold secrets: made once, readable by their owner alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from station.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["keep_secret", "private_directory"]
+
+_SECRET_LENGTH = 32
+
+
+def private_directory(path: Path) -> Path:
+    """Make the directory if it is missing, with mode 0700, and return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def keep_secret(path: Path) -> str:
+    """Return the secret kept in ``path``; the first caller makes it: 256 random bits, URL-safe, mode 0600.
+
+    Two processes that start together end with the same secret: the file appears whole, by a hard link.
+    Raises `ConfigError` where it can be neither read nor made, or was cut short.
+    """
+    try:
+        private_directory(path.parent)
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise ConfigError(
+            [
+                "STATION_DATA_DIR must be a directory that Station may read and write: "
+                f"{path}: {error.strerror}."
+            ]
+        ) from error
+    if len(secret) < _SECRET_LENGTH:
+        problem = (
+            f"{path} must hold at least {_SECRET_LENGTH} characters; remove it and Station makes a new one."
+        )
+        raise ConfigError([problem])
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

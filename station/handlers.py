@@ -1,0 +1,245 @@
+"""The handlers that all of Station's are made from, and how they are routed.
+
+The smallest protected endpoint::
+
+    class FleetHandler(BaseHandler):
+        @user_authenticated
+        async def get(self):
+            self.write_json({"bots": 3})
+
+    routes = [route(r"/fleet", FleetHandler)]
+
+A `BaseHandler` answers JSON and nothing else: errors are problem details (RFC 9457), every answer has a
+request id and security headers. Override `response_error` to speak another error format.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from marshmallow import Schema, ValidationError
+from tornado.routing import URLSpec
+from tornado.web import Finish, HTTPError, RequestHandler
+
+from station import addresses, errors
+from station.logging import request_id_context
+from station.security import http_methods, public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from station.app import Application
+
+__all__ = ["BaseHandler", "NotFoundHandler", "Route", "route"]
+
+_log = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_ERRORS_BY_STATUS: dict[int, Callable[[str], errors.ResponseError]] = {
+    400: errors.BadRequest,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    413: errors.ContentTooLarge,
+}
+_DESCRIPTIONS = {
+    400: "The request is malformed.",
+    403: "Requests from this origin are refused.",
+    404: "There is nothing at this path.",
+    413: "The body is too large.",
+}
+
+
+class Route(URLSpec):
+    """A URL pattern and its handler; made by `route`."""
+
+
+def route(
+    pattern: str,
+    handler: type[RequestHandler],
+    kwargs: dict[str, Any] | None = None,
+    *,
+    demand: Callable[[type[RequestHandler]], type[RequestHandler]] | None = None,
+) -> Route:
+    """Route a pattern to a handler.
+
+    ``demand`` is for handlers that are not ours, such as Tornado's StaticFileHandler: one of the security
+    decorators, applied to a `BaseHandler` made from it for this route, so that the route enforces what it
+    declares and refuses in JSON.
+    """
+    if demand is not None:
+        bases = (handler, BaseHandler)
+        handler = demand(type(handler.__name__, bases, {"__module__": handler.__module__}))
+    return Route(pattern, handler, kwargs)
+
+
+class BaseHandler(RequestHandler):
+    """A handler that speaks JSON: request id, security headers, CORS, body limit, problem details.
+
+    ``max_body_size`` is how many bytes of body it reads (413 beyond); Tornado itself reads no more than
+    1 MiB on any path.
+    """
+
+    application: Application
+    max_body_size: ClassVar[int] = 64 * 1024
+
+    @property
+    def request_id(self) -> str:
+        """The id of this request, in the answer's X-Request-ID and in every log line."""
+        if not hasattr(self, "_request_id"):
+            inbound = self.request.headers.get("X-Request-ID", "")
+            believed = self._from_trusted_proxy() and _REQUEST_ID.fullmatch(inbound)
+            self._request_id = inbound if believed else uuid.uuid4().hex
+        return self._request_id
+
+    @property
+    def client_address(self) -> str:
+        """The address of the real client: X-Forwarded-For counts only behind a trusted proxy."""
+        if not hasattr(self, "_client_address"):
+            self._client_address = addresses.client_address(
+                self.request.remote_ip or "", self.request.headers, self.application.config.trusted_proxies
+            )
+        return self._client_address
+
+    @property
+    def throttle_key(self) -> str:
+        """What throttles count this request under: the client's address, IPv6 by /64."""
+        return addresses.throttle_key(self.client_address)
+
+    def set_default_headers(self) -> None:
+        """Give every answer, errors included, its request id, security and CORS headers."""
+        request_id_context.set(self.request_id)
+        self.clear_header("Server")
+        self.set_header("X-Request-ID", self.request_id)
+        for name, value in _SECURITY_HEADERS.items():
+            self.set_header(name, value)
+        config = self.application.config
+        if config.production:
+            self.set_header("Strict-Transport-Security", "max-age=31536000")
+        if config.allowed_origin:
+            self.set_header("Vary", "Origin")
+            origin = self.request.headers.get("Origin")
+            if origin in config.allowed_origin:
+                self.set_header("Access-Control-Allow-Origin", origin)
+                self.set_header("Access-Control-Allow-Credentials", "true")
+                self.set_header("Access-Control-Expose-Headers", "X-Request-ID, Retry-After, ETag")
+
+    def prepare(self) -> None:
+        """Refuse what no handler reads: bodies that are too large or compressed."""
+        if len(self.request.body) > self.max_body_size:
+            raise errors.ContentTooLarge(f"At most {self.max_body_size} bytes are read here.")
+        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise errors.UnsupportedMediaType(
+                "A compressed body is not read: send it without Content-Encoding."
+            )
+
+    @public
+    def options(self, *_args: str) -> None:
+        """Answer what is allowed here, and a CORS preflight (Fetch 3.2)."""
+        self.set_header("Allow", ", ".join(self.allowed_methods()))
+        if self._headers.get("Access-Control-Allow-Origin"):
+            self.set_header("Access-Control-Allow-Methods", ", ".join(self.allowed_methods()))
+            self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
+            self.set_header("Access-Control-Max-Age", "600")
+        self.set_status(204)
+
+    def write_json(self, body: object, status: int = 200) -> None:
+        """Answer a JSON document."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write(json.dumps(body))
+
+    def load_json(self, schema: Schema) -> Any:
+        """Return what ``schema`` makes of the JSON body.
+
+        Raises `UnsupportedMediaType`, `BadRequest`, or `ValidationFailed` with every bad field named.
+        """
+        media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise errors.UnsupportedMediaType("Send the body as application/json.")
+        try:
+            document = json.loads(self.request.body, parse_constant=_refuse_constant)
+            json.dumps(document, ensure_ascii=False).encode()  # a lone surrogate is no text (RFC 8259 8.2)
+        except (ValueError, RecursionError) as error:
+            raise errors.BadRequest("The body is not valid JSON.") from error
+        if not isinstance(document, dict):
+            raise errors.BadRequest("The body must be a JSON object.")
+        try:
+            return schema.load(document)
+        except ValidationError as error:
+            raise errors.ValidationFailed(dict(_flatten(error.messages))) from error
+
+    def response_error(self, error: BaseException | None, status: int) -> errors.ResponseError:
+        """The error that is answered for an exception that left the handler."""
+        if isinstance(error, errors.ResponseError):
+            return error
+        if status == 405:
+            return errors.MethodNotAllowed(self.allowed_methods())
+        if status in _ERRORS_BY_STATUS:
+            return _ERRORS_BY_STATUS[status](_DESCRIPTIONS.get(status, ""))
+        return errors.InternalError("Station failed to answer; the request id finds the reason in its log.")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Render every error as JSON (called by Tornado)."""
+        exc_info = kwargs.get("exc_info")
+        error = self.response_error(exc_info[1] if exc_info else None, status_code)
+        self.set_status(error.status)
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", error.content_type)
+        self.finish(json.dumps(error.body(self.request_id)))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log failures of ours with their cause; a refusal is one debug line."""
+        expected = isinstance(value, Finish | HTTPError | errors.ResponseError)
+        if expected and getattr(value, "status", 400) < 500:
+            _log.debug("refused: %s", type(value).__name__)
+        elif expected:
+            cause = value.__cause__ if value else None
+            _log.warning("unavailable: %s (%s)", value, type(cause).__name__)
+        else:
+            _log.error("unexpected %s", typ.__name__ if typ else "error", exc_info=(typ, value, tb))  # type: ignore[arg-type] # as logging takes it
+
+    def allowed_methods(self) -> list[str]:
+        """The methods of this resource, for Allow (RFC 9110 10.2.1)."""
+        return [name for name, _ in http_methods(type(self))]
+
+    def _from_trusted_proxy(self) -> bool:
+        return addresses.is_trusted(self.request.remote_ip or "", self.application.config.trusted_proxies)
+
+
+@public
+class NotFoundHandler(BaseHandler):
+    """Answers every path that no route matches."""
+
+    def prepare(self) -> None:
+        """Refuse before anything of the request is looked at."""
+        raise errors.NotFound("There is nothing at this path.")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _flatten(messages: object, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Turn marshmallow's nested messages into pairs of a dotted field name and its messages."""
+    if isinstance(messages, dict):
+        for key, value in messages.items():
+            name = "body" if key == "_schema" else str(key)
+            yield from _flatten(value, f"{path}.{name}" if path else name)
+    elif isinstance(messages, list):
+        yield path, [str(message) for message in messages]

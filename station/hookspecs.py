@@ -1,0 +1,85 @@
+"""Every hook of Station: the whole contract between the core and a plugin.
+
+A plugin is a module with functions of these names, marked with `station.hookimpl`, that an installed
+distribution names in the entry point group ``station.plugins``. It takes only the arguments it needs::
+
+    from station import hookimpl
+    from station.handlers import route
+
+    @hookimpl
+    def station_handlers():
+        return [route(r"/fleet", FleetHandler)]
+
+Hooks are called at boot, in the order of the configuration (the core's own plugins first), and never
+per request. An error in a hook stops the start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    import click
+
+    from station.app import Application
+    from station.handlers import Route
+    from station.health import HealthCheck
+    from station.migrations import Migration
+    from station.security import SecurityScheme
+
+hookspec = pluggy.HookspecMarker("station")
+
+
+@hookspec
+def station_settings() -> type:  # type: ignore[empty-body]
+    """Return the plugin's settings: a frozen dataclass with fields made by `station.settings.setting`."""
+
+
+@hookspec
+def station_handlers() -> Sequence[Route]:  # type: ignore[empty-body]
+    """Return the plugin's routes, made by `station.handlers.route`."""
+
+
+@hookspec
+def station_scopes() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Return the scopes that the plugin's handlers ask for: name to description."""
+
+
+@hookspec
+def station_security_schemes(settings: object, scopes: Mapping[str, str]) -> Sequence[SecurityScheme]:  # type: ignore[empty-body]
+    """Return the ways to authenticate that the plugin offers.
+
+    ``settings`` is the plugin's own settings object, ``scopes`` what all plugins declare.
+    """
+
+
+@hookspec
+def station_lifespan(app: Application) -> AbstractAsyncContextManager[object]:  # type: ignore[empty-body]
+    """Return an async context manager: acquire, yield, release.
+
+    It is entered before Station listens and left, in reverse order, after it has stopped listening. What
+    it yields is kept in ``app.settings`` under the plugin's name.
+    """
+
+
+@hookspec
+def station_health_checks(app: Application) -> Sequence[HealthCheck]:  # type: ignore[empty-body]
+    """Return the named checks that ``GET /health/ready`` runs."""
+
+
+@hookspec
+def station_migrations() -> Sequence[Migration]:  # type: ignore[empty-body]
+    """Return the plugin's MongoDB migrations, oldest first."""
+
+
+@hookspec
+def station_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
+    """Return commands for the ``station`` command line.
+
+    Such a command finds a `station.cli.Boot` in its click context (``@click.pass_obj``).
+    """

@@ -1,0 +1,63 @@
+"""Structured logs: readable lines in development, one JSON object a line elsewhere.
+
+Every record carries the id of the request it was made for. The access log holds method, path (never the
+query), status, duration, address and request id.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from pythonjsonlogger.json import JsonFormatter
+
+if TYPE_CHECKING:
+    from tornado.web import RequestHandler
+
+__all__ = ["configure_logging", "log_request", "request_id_context"]
+
+request_id_context: ContextVar[str] = ContextVar("request_id", default="-")
+
+_access_log = logging.getLogger("station.access")
+
+
+class _RequestIdFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id_context.get()
+        return True
+
+
+def configure_logging(env: str, level: int = logging.INFO) -> None:
+    """Send all logs to standard error, in the form that suits ``env``."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_RequestIdFilter())
+    if env == "production":
+        names = {"asctime": "time", "levelname": "level", "name": "logger"}
+        fields = "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s"
+        handler.setFormatter(JsonFormatter(fields, rename_fields=names))
+    else:
+        form = "%(asctime)s %(levelname)-7s %(name)s [%(request_id).8s] %(message)s"
+        handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("pymongo").setLevel(logging.WARNING)
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Write the access log's line for an answered request (Tornado's ``log_function``)."""
+    status = handler.get_status()
+    request = handler.request
+    milliseconds = round(1000 * request.request_time(), 1)
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "status": status,
+        "milliseconds": milliseconds,
+        "address": getattr(handler, "client_address", request.remote_ip),
+    }
+    level = logging.INFO if status < 500 else logging.WARNING
+    _access_log.log(
+        level, "%s %s %d %.1f ms", request.method, request.path, status, milliseconds, extra=fields
+    )

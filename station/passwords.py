@@ -1,0 +1,162 @@
+"""bcrypt for secrets and passwords: off the event loop, bounded, and the same work for every failure.
+
+::
+
+    hasher = PasswordHasher(cost=12)
+    stored = await hasher.hash(b"correct horse battery staple")
+    await hasher.verify([b"wrong"], [stored])    # None, after one bcrypt
+    await hasher.verify([b"wrong"], [])          # None, after one bcrypt: nobody of that name
+    hasher.close()
+
+A hash is ``$bcrypt-sha256$v=2,t=2b,r=12$<salt, 22>$<digest, 31>``, passlib's ``bcrypt_sha256``. bcrypt reads
+72 bytes and stops at a NUL, so what it gets is the base64 of HMAC-SHA256, keyed by the salt, over the secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import os
+import re
+import sys
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import bcrypt
+
+from station.errors import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["PasswordHasher", "Verified"]
+
+_WORKERS = min(4, os.cpu_count() or 1)
+_QUEUE_SIZE = 64
+_NICENESS = 10
+
+# 22 characters hold 132 bits and the salt has 128: the last character is one of four.
+_SALT = re.compile(r"[./A-Za-z0-9]{21}[.Oeu]")
+_HASH = re.compile(
+    r"\$bcrypt-sha256\$v=2,t=2b,r=(?P<cost>[1-9][0-9]?)"
+    rf"\$(?P<salt>{_SALT.pattern})\$(?P<digest>[./A-Za-z0-9]{{31}})"
+)
+
+T = TypeVar("T")
+
+_Groups = dict[tuple[str, int], list[tuple[int, str]]]
+"""Salt and cost -> the digests made with them, each with its place in the caller's sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Which ``candidate`` matched which ``hash``, by index; ``outdated`` when that hash has another cost."""
+
+    candidate: int
+    hash: int
+    outdated: bool
+
+
+class PasswordHasher:
+    """Makes and verifies hashes at ``cost`` in ``workers`` threads, with ``queue_size`` more jobs waiting.
+
+    Both methods raise `station.errors.ServiceUnavailable` at once when all places are taken.
+    """
+
+    def __init__(self, cost: int = 12, *, workers: int = _WORKERS, queue_size: int = _QUEUE_SIZE) -> None:
+        self.cost = cost
+        self._dummy_salt = self.new_salt()
+        self._places = threading.BoundedSemaphore(workers + queue_size)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt", initializer=_lower_priority)
+
+    def close(self) -> None:
+        """End the threads after the jobs they are at; jobs that still wait are cancelled."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    def new_salt() -> str:
+        """A random salt of 128 bits, 22 characters; hashes that shall cost one bcrypt together share it."""
+        return bcrypt.gensalt().decode()[-22:]
+
+    async def hash(self, secret: bytes, *, salt: str | None = None) -> str:
+        """The hash to store for ``secret``, of any length and content, with a new salt unless given."""
+        salt = self.new_salt() if salt is None else salt
+        if not _SALT.fullmatch(salt):
+            raise ValueError("not a bcrypt salt of 22 characters")
+        digest = await self._run(_digest, secret, salt, self.cost)
+        return f"$bcrypt-sha256$v=2,t=2b,r={self.cost}${salt}${digest}"
+
+    async def verify(self, candidates: Sequence[bytes], hashes: Sequence[str]) -> Verified | None:
+        """The first candidate that one of ``hashes`` was made from, or None.
+
+        All candidates are tried in one job, in one place of the queue. Hashes that share salt and cost take
+        one bcrypt per candidate together. None always costs one bcrypt of the configured cost per candidate:
+        no hashes are verified against a dummy, and those of a lower cost are topped up. (Several salts or a
+        higher cost take more.) `ValueError` for a stored hash in another format.
+        """
+        groups = _group(hashes)
+        top_up = list(_top_up(self.cost, [cost for _, cost in groups]))
+
+        def work() -> Verified | None:
+            for index, candidate in enumerate(candidates):
+                for (salt, cost), members in groups.items():
+                    digest = _digest(candidate, salt, cost)
+                    matches = [place for place, stored in members if hmac.compare_digest(stored, digest)]
+                    if matches:
+                        return Verified(index, matches[0], outdated=cost != self.cost)
+                for cost in top_up:
+                    _digest(candidate, self._dummy_salt, cost)
+            return None
+
+        return await self._run(work)
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        if not self._places.acquire(blocking=False):
+            raise ServiceUnavailable("Too many secrets are being verified; try again later.", retry_after=1)
+        try:
+            job = self._pool.submit(work, *arguments)
+        except RuntimeError as error:  # closed
+            self._places.release()
+            raise ServiceUnavailable("Station is stopping; try again later.", retry_after=1) from error
+        # The job gives its place back, not the caller, who may be cancelled: a waiting job then ends at
+        # once, a running one keeps its place until its thread is free.
+        job.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(job)
+
+
+def _digest(secret: bytes, salt: str, cost: int) -> str:
+    key = base64.b64encode(hmac.digest(salt.encode(), secret, "sha256"))
+    return bcrypt.hashpw(key, f"$2b${cost:02}${salt}".encode()).decode()[-31:]
+
+
+def _group(hashes: Sequence[str]) -> _Groups:
+    groups: _Groups = defaultdict(list)
+    for place, stored in enumerate(hashes):
+        parsed = _HASH.fullmatch(stored)
+        if not parsed or not 4 <= int(parsed["cost"]) <= 31:
+            raise ValueError("a stored hash is not in the format $bcrypt-sha256$v=2,t=2b,r=COST$SALT$DIGEST")
+        groups[parsed["salt"], int(parsed["cost"])].append((place, parsed["digest"]))
+    return groups
+
+
+def _top_up(target: int, costs: Sequence[int]) -> Iterator[int]:
+    """The costs whose work, added to that of ``costs``, is the work of one bcrypt of cost ``target``.
+
+    A cost of n is 2**n rounds, so these are the bits of what is missing; with nothing done, ``target``.
+    """
+    missing = max(0, 2**target - sum(2**cost for cost in costs))
+    return (bit for bit in range(missing.bit_length()) if missing >> bit & 1)
+
+
+def _lower_priority() -> None:
+    """Let the event loop go first: on Linux niceness belongs to the thread, elsewhere to the process."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        # An initializer that raises would break the pool; a sandbox may forbid the call.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

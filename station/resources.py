@@ -1,0 +1,119 @@
+"""The stores of an application, opened and closed as one: a MongoDB database and a Redis client.
+
+Nothing outside this module makes a client, so that the swap of Motor for PyMongo's async API stays here
+and in the stores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.read_concern import ReadConcern
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from station.embedded import embedded_engines
+from station.errors import ServiceUnavailable, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+    from station.config import Config
+
+__all__ = ["Resources", "open_resources"]
+
+_TIMEOUT_SECONDS = 2.0
+_UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError, RedisError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resources:
+    """What the stores work on."""
+
+    database: AsyncIOMotorDatabase[dict[str, Any]]
+    redis: Redis
+
+    @contextlib.contextmanager
+    def available(self) -> Iterator[None]:
+        """Turn the drivers' errors for a store that is away into `ServiceUnavailable`."""
+        try:
+            yield
+        except _UNAVAILABLE as error:
+            raise ServiceUnavailable("A store that Station needs does not answer.") from error
+
+    async def ping_mongodb(self) -> None:
+        """Raise the driver's error unless the primary answers."""
+        await self.database.command("ping")
+
+    async def ping_redis(self) -> None:
+        """Raise the driver's error unless Redis answers."""
+        await self.redis.ping()
+
+
+@contextlib.asynccontextmanager
+async def open_resources(config: Config) -> AsyncIterator[Resources]:
+    """Connect to the configured stores, or start the embedded engines, and close what was opened.
+
+    Raises `StartError` naming each store that cannot be reached or used.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        mongodb_uri, redis_url = config.mongodb_uri, config.redis_url
+        if mongodb_uri is None or redis_url is None:
+            engines = await stack.enter_async_context(embedded_engines(config.data_dir))
+            mongodb_uri, redis_url = engines.mongodb_uri, engines.redis_url
+        mongodb: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            mongodb_uri, tz_aware=True, serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000)
+        )
+        stack.callback(mongodb.close)
+        redis = Redis.from_url(
+            redis_url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
+        )
+        stack.push_async_callback(redis.aclose)
+        problems = [await _mongodb_problem(mongodb), await _redis_problem(redis)]
+        if found := [problem for problem in problems if problem]:
+            raise StartError(found)
+        yield Resources(secure_database(mongodb, config.mongodb_database), redis)
+
+
+def secure_database(
+    mongodb: AsyncIOMotorClient[dict[str, Any]], name: str
+) -> AsyncIOMotorDatabase[dict[str, Any]]:
+    """Choose the database so that writes are on, and reads from, a majority, whatever the URI says."""
+    return mongodb.get_database(
+        name,
+        codec_options=CodecOptions(tz_aware=True),
+        read_preference=ReadPreference.PRIMARY,
+        write_concern=WriteConcern("majority", j=True, wtimeout=10_000),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+async def _mongodb_problem(mongodb: AsyncIOMotorClient[dict[str, Any]]) -> str | None:
+    try:
+        hello = await mongodb.admin.command("hello")
+    except PyMongoError as error:
+        return f"MONGODB_URI: MongoDB does not answer ({type(error).__name__}); check that it runs there."
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        return (
+            "MONGODB_URI: this MongoDB is not a replica set, which change streams need; start mongod with "
+            "--replSet rs0 and run rs.initiate() once (one node suffices)."
+        )
+    return None
+
+
+async def _redis_problem(redis: Redis) -> str | None:
+    try:
+        await redis.ping()
+    except RedisError as error:
+        return (
+            f"REDIS_URL: Redis does not answer ({type(error).__name__}); check that it runs there."
+        )
+    return None
