@@ -39,6 +39,7 @@ __all__ = ["Application", "RouteInfo", "make_app"]
 
 _log = logging.getLogger(__name__)
 _MAX_BODY_SIZE = 1024 * 1024
+_MAX_HEADER_SIZE = 128 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,8 +79,12 @@ class Application(tornado.web.Application):
         ]
 
     def listen(self, port: int, address: str | None = None, **kwargs: Any) -> HTTPServer:
-        """Listen for HTTP; bodies over 1 MiB are refused unread, and ``xheaders`` stays off."""
-        return super().listen(port, address or "", max_body_size=_MAX_BODY_SIZE, **kwargs)
+        """Listen for HTTP; bodies over 1 MiB are refused unread, and ``xheaders`` stays off.
+
+        A request with more than 128 KiB of headers gets no answer: Tornado closes the connection.
+        """
+        sizes = {"max_body_size": _MAX_BODY_SIZE, "max_header_size": _MAX_HEADER_SIZE}
+        return super().listen(port, address or "", **sizes, **kwargs)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, *, migrate: bool = True) -> AsyncIterator[Application]:

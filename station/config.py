@@ -338,8 +338,9 @@ def _read_plugins(
 
 
 def _settings_named(problem: str) -> set[str]:
-    """The settings that a problem is about: the words before its "must"."""
-    return set(problem.partition(" must ")[0].split())
+    """The settings that a problem is about: the names before its "must"."""
+    subject, _, demand = problem.partition(" must ")
+    return {word for word in subject.split() if word.isupper()} if demand else set()
 
 
 def _name(file: Path | None) -> str:

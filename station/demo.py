@@ -13,7 +13,6 @@ import importlib.util
 import os
 import re
 import secrets
-import signal
 import sys
 import sysconfig
 import tempfile
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import ModuleType
 
-    import httpx
+    import httpx2
 
 __all__ = ["demo"]
 
@@ -58,18 +57,18 @@ async def _tell() -> None:
 
 
 async def _story(bot_module: ModuleType, url: str, admin_key: str) -> None:
-    import httpx  # noqa: PLC0415 - comes with the extra demo
+    import httpx2  # noqa: PLC0415 - comes with the extra demo
 
-    hooks = {"event_hooks": {"response": [_print_exchange]}}
+    hooks = {"response": [_print_exchange]}
     _chapter("An admin registers station-bot for one scope; Station makes the secret.")
-    async with httpx.AsyncClient(base_url=url, **hooks) as admin:
+    async with httpx2.AsyncClient(base_url=url, event_hooks=hooks) as admin:
         registration = {"clientId": "station-bot", "scopes": ["demo:read"]}
         answer = await admin.post(
             "/oauth-clients", json=registration, headers={"x-internal-api-key": admin_key}
         )
         client_secret = _expect(answer, 201).json()["clientSecret"]
 
-    bot = bot_module.StationBot(url, "station-bot", client_secret, **hooks)
+    bot = bot_module.StationBot(url, "station-bot", client_secret, event_hooks=hooks)
     _chapter("The bot trades its id and secret for a token (RFC 6749 4.4).")
     async with bot:
         _chapter("It calls a handler that asks for demo:read.")
@@ -78,7 +77,7 @@ async def _story(bot_module: ModuleType, url: str, admin_key: str) -> None:
         _expect(await bot.http.put("/demo/greeting"), 403)
         _chapter("It revokes its token (RFC 7009).")
         token = bot.http.token["access_token"]
-        credentials = httpx.BasicAuth("station-bot", client_secret)
+        credentials = httpx2.BasicAuth("station-bot", client_secret)
         _expect(await bot.http.post("/auth/revoke", data={"token": token}, auth=credentials), 200)
         _chapter("It calls again with the dead token.")
         _expect(await bot.http.get("/demo/greeting"), 401)
@@ -88,13 +87,13 @@ def _chapter(sentence: str) -> None:
     click.secho(f"\n{sentence}", bold=True)
 
 
-def _expect(answer: httpx.Response, status: int) -> httpx.Response:
+def _expect(answer: httpx2.Response, status: int) -> httpx2.Response:
     if answer.status_code != status:
         raise StartError([f"The demo expected {status} and got {answer.status_code}: {answer.text}"])
     return answer
 
 
-async def _print_exchange(response: httpx.Response) -> None:
+async def _print_exchange(response: httpx2.Response) -> None:
     await response.aread()
     request = response.request
     shown = {
@@ -133,23 +132,25 @@ async def _station(data_dir: Path, admin_key: str) -> AsyncIterator[str]:
             env=environ, cwd=data_dir, stdout=asyncio.subprocess.PIPE, stderr=errors,
         )  # fmt: skip
     try:
-        yield await asyncio.wait_for(_listening(process), _START_SECONDS)
-    except TimeoutError:
-        raise StartError(
-            [f"Station did not start within {_START_SECONDS:.0f} s:\n{log.read_text()}"]
-        ) from None
+        url = await _listening(process)
+        if url is None:
+            raise StartError([f"Station did not start; it logged:\n{log.read_text()}"])
+        yield url
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
         await process.wait()
 
 
-async def _listening(process: asyncio.subprocess.Process) -> str:
+async def _listening(process: asyncio.subprocess.Process) -> str | None:
+    """The URL where Station listens; None if it ends first, or takes too long."""
     assert process.stdout is not None  # noqa: S101 - PIPE was asked for
-    async for line in process.stdout:
-        if found := _LISTENS.search(line):
-            return found[1].decode()
-    raise TimeoutError
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_START_SECONDS):
+            async for line in process.stdout:
+                if found := _LISTENS.search(line):
+                    return found[1].decode()
+    return None
 
 
 def _load_bot() -> ModuleType:
@@ -168,6 +169,6 @@ def _load_bot() -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except ImportError as error:
-        remedy = "The demo's bot needs Authlib and httpx: pip install 'station[demo]'."
+        remedy = "The demo's bot needs Authlib and httpx2: pip install 'station[demo]'."
         raise StartError([remedy]) from error
     return module

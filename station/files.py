@@ -34,17 +34,11 @@ def keep_secret(path: Path) -> str:
             _make_secret(path)
         secret = path.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
-        raise ConfigError(
-            [
-                "STATION_DATA_DIR must be a directory that Station may read and write: "
-                f"{path}: {error.strerror}."
-            ]
-        ) from error
+        demand = "must be a directory that Station may read and write"
+        raise ConfigError([f"STATION_DATA_DIR {demand}: {path}: {error.strerror}."]) from error
     if len(secret) < _SECRET_LENGTH:
-        problem = (
-            f"{path} must hold at least {_SECRET_LENGTH} characters; remove it and Station makes a new one."
-        )
-        raise ConfigError([problem])
+        demand = f"must hold at least {_SECRET_LENGTH} characters"
+        raise ConfigError([f"{path} {demand}; remove it and Station makes a new one."])
     return secret
 
 

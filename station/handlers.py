@@ -19,11 +19,12 @@ import json
 import logging
 import re
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marshmallow import Schema, ValidationError
 from tornado.routing import URLSpec
-from tornado.web import Finish, HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from station import addresses, errors
 from station.logging import request_id_context
@@ -39,24 +40,22 @@ __all__ = ["BaseHandler", "NotFoundHandler", "Route", "route"]
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SECURITY_HEADERS = {
+_HEADERS = {
+    "Content-Type": "application/json",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_ERRORS_BY_STATUS: dict[int, Callable[[str], errors.ResponseError]] = {
-    400: errors.BadRequest,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    413: errors.ContentTooLarge,
+# What is answered where Tornado, or a handler by Tornado's HTTPError, chose a status and nothing else
+_PROBLEMS: dict[int, tuple[Callable[[str], errors.ProblemError], str]] = {
+    400: (errors.BadRequest, "The request is malformed."),
+    403: (errors.Forbidden, "This is not allowed, or not from a page of this origin."),
+    404: (errors.NotFound, "There is nothing at this path."),
+    413: (errors.ContentTooLarge, "The body is too large."),
+    503: (errors.ServiceUnavailable, "Station cannot do this now; try again later."),
 }
-_DESCRIPTIONS = {
-    400: "The request is malformed.",
-    403: "Requests from this origin are refused.",
-    404: "There is nothing at this path.",
-    413: "The body is too large.",
-}
+_CLIENT_ERRORS = {status.value: status.phrase for status in HTTPStatus if 400 <= status < 500}
 
 
 class Route(URLSpec):
@@ -120,7 +119,7 @@ class BaseHandler(RequestHandler):
         request_id_context.set(self.request_id)
         self.clear_header("Server")
         self.set_header("X-Request-ID", self.request_id)
-        for name, value in _SECURITY_HEADERS.items():
+        for name, value in _HEADERS.items():
             self.set_header(name, value)
         config = self.application.config
         if config.production:
@@ -143,7 +142,7 @@ class BaseHandler(RequestHandler):
             )
 
     @public
-    def options(self, *_args: str) -> None:
+    def options(self, *_args: str, **_kwargs: str) -> None:
         """Answer what is allowed here, and a CORS preflight (Fetch 3.2)."""
         self.set_header("Allow", ", ".join(self.allowed_methods()))
         if self._headers.get("Access-Control-Allow-Origin"):
@@ -167,8 +166,9 @@ class BaseHandler(RequestHandler):
         if media_type != "application/json":
             raise errors.UnsupportedMediaType("Send the body as application/json.")
         try:
-            document = json.loads(self.request.body, parse_constant=_refuse_constant)
-            json.dumps(document, ensure_ascii=False).encode()  # a lone surrogate is no text (RFC 8259 8.2)
+            document = json.loads(self.request.body.decode())  # no other encoding (RFC 8259 8.1)
+            # What could not be sent back is refused: NaN, 1e999, a lone surrogate (RFC 8259 6, 8.2).
+            json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise errors.BadRequest("The body is not valid JSON.") from error
         if not isinstance(document, dict):
@@ -184,9 +184,7 @@ class BaseHandler(RequestHandler):
             return error
         if status == 405:
             return errors.MethodNotAllowed(self.allowed_methods())
-        if status in _ERRORS_BY_STATUS:
-            return _ERRORS_BY_STATUS[status](_DESCRIPTIONS.get(status, ""))
-        return errors.InternalError("Station failed to answer; the request id finds the reason in its log.")
+        return _problem(status)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render every error as JSON (called by Tornado)."""
@@ -205,18 +203,25 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Log failures of ours with their cause; a refusal is one debug line."""
-        expected = isinstance(value, Finish | HTTPError | errors.ResponseError)
-        if expected and getattr(value, "status", 400) < 500:
+        status = _status_of(value)
+        if status < 500:
             _log.debug("refused: %s", type(value).__name__)
-        elif expected:
-            cause = value.__cause__ if value else None
-            _log.warning("unavailable: %s (%s)", value, type(cause).__name__)
+        elif status == 503:
+            cause = value and value.__cause__
+            _log.warning("unavailable: %s (%s)", value, type(cause).__name__ if cause else "no cause")
         else:
-            _log.error("unexpected %s", typ.__name__ if typ else "error", exc_info=(typ, value, tb))  # type: ignore[arg-type] # as logging takes it
+            _log.error("unexpected %s", type(value).__name__, exc_info=(typ, value, tb))  # type: ignore[arg-type] # as logging takes it
 
     def allowed_methods(self) -> list[str]:
         """The methods of this resource, for Allow (RFC 9110 10.2.1)."""
         return [name for name, _ in http_methods(type(self))]
+
+    def _cross_origin_protection(self) -> None:
+        """Refuse an Origin that is no URL as well, which Tornado cannot parse."""
+        try:
+            super()._cross_origin_protection()
+        except ValueError as error:
+            raise HTTPError(403) from error
 
     def _from_trusted_proxy(self) -> bool:
         return addresses.is_trusted(self.request.remote_ip or "", self.application.config.trusted_proxies)
@@ -227,19 +232,38 @@ class NotFoundHandler(BaseHandler):
     """Answers every path that no route matches."""
 
     def prepare(self) -> None:
-        """Refuse before anything of the request is looked at."""
-        raise errors.NotFound("There is nothing at this path.")
+        """Refuse whatever the method."""
+        raise _problem(404)
+
+    def response_error(self, error: BaseException | None, status: int) -> errors.ResponseError:
+        """Say 404, whatever else is wrong with the request."""
+        return _problem(404)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _problem(status: int) -> errors.ProblemError:
+    if status in _PROBLEMS:
+        problem, description = _PROBLEMS[status]
+        return problem(description)
+    if status in _CLIENT_ERRORS:
+        error = errors.ProblemError()
+        error.status = status
+        error.code = _CLIENT_ERRORS[status].lower().replace(" ", "-")
+        return error
+    return errors.InternalError("Station failed to answer; the request id finds the reason in its log.")
+
+
+def _status_of(error: BaseException | None) -> int:
+    if isinstance(error, HTTPError):
+        return error.status_code
+    return error.status if isinstance(error, errors.ResponseError) else 500
 
 
 def _flatten(messages: object, path: str = "") -> Iterator[tuple[str, list[str]]]:
     """Turn marshmallow's nested messages into pairs of a dotted field name and its messages."""
     if isinstance(messages, dict):
         for key, value in messages.items():
-            name = "body" if key == "_schema" else str(key)
-            yield from _flatten(value, f"{path}.{name}" if path else name)
-    elif isinstance(messages, list):
-        yield path, [str(message) for message in messages]
+            # what is wrong with an object as a whole belongs to the object
+            name = path or "body" if key == "_schema" else f"{path}.{key}" if path else str(key)
+            yield from _flatten(value, name)
+    else:
+        yield path, [str(message) for message in (messages if isinstance(messages, list) else [messages])]

@@ -98,8 +98,9 @@ class PluginHost:
         An error in the hook becomes a `StartError` that says where it happened.
         """
         others = [plugin for other, plugin in self._manager.list_name_plugin() if other != name]
+        caller = self._manager.subset_hook_caller(hook, others)
         try:
-            results = self._manager.subset_hook_caller(hook, others)(**arguments)
+            results = caller(**arguments)
         except StationError:
             raise
         except Exception as error:

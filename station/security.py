@@ -14,7 +14,8 @@ those that subclasses add; a method's own declaration replaces the class's. Stac
 scheme add up; two schemes on one method are a `TypeError` at import.
 
 Only the wrapper that enforces a demand carries it, and `security_of` reads nothing else: what the audit
-at boot, ``station routes`` and OpenAPI say is what happens.
+at boot, ``station routes`` and OpenAPI say is what happens. So a demand stands above all decorators of
+other kinds: one above it could call the method without it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLIC", "Security", "SecurityScheme", "demand", "http_methods", "public", "security_of"]
 
-_DEMAND = "__station_demand__"
+_ENFORCED = "__station_enforced__"  # on the wrapper of a method
+_DEMAND = "__station_demand__"  # on a handler class that was decorated
 _UNIMPLEMENTED = RequestHandler.get  # every method that a handler lacks is this one function
 
 T = TypeVar("T")
@@ -44,9 +46,6 @@ class Security:
     scheme: str
     scopes: frozenset[str] = frozenset()
 
-    def __or__(self, other: Security) -> Security:
-        return Security(self.scheme, self.scopes | other.scopes)
-
     def __str__(self) -> str:
         return " ".join([self.scheme, *sorted(self.scopes)])
 
@@ -58,12 +57,13 @@ PUBLIC = Security("public")
 class SecurityScheme:
     """A way to authenticate that a plugin offers.
 
-    ``name`` is what `Security.scheme` refers to, ``openapi`` its Security Scheme Object, and ``scopes``
-    the closed catalogue of scopes (name to description), or None if any scope may be asked for.
+    ``name`` is what `Security.scheme` refers to. ``openapi`` maps names to OpenAPI's Security Scheme Objects,
+    any one of which satisfies it. ``scopes`` is the closed catalogue of scopes (name to description), or
+    None if any scope may be asked for.
     """
 
     name: str
-    openapi: Mapping[str, object]
+    openapi: Mapping[str, Mapping[str, object]]
     scopes: Mapping[str, str] | None = None
 
 
@@ -71,45 +71,33 @@ class SecurityScheme:
 class _Demand:
     security: Security
     enforce: Callable[[Any, Security], Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Enforced:
+    """What ``wrapper`` carries: the ``demand`` that it enforces before ``method``."""
+
+    demand: _Demand
     method: Callable[..., Any]
+    wrapper: Callable[..., Any]
     by_class: bool
-    wrapper: Callable[..., Any] | None = None
 
 
 def demand(security: Security, enforce: Callable[[Any, Security], Awaitable[None]]) -> Callable[[T], T]:
     """Make a decorator that awaits ``enforce(handler, security)`` before a method runs.
 
-    ``enforce`` raises to refuse. The ``security`` it gets is what all stacked declarations add up to.
+    ``enforce`` raises to refuse; if it answers the request instead, the method does not run either. The
+    ``security`` it gets is what all stacked declarations add up to.
     """
-
-    def decorate(target: T) -> T:
-        if isinstance(target, type):
-            return _protect_class(target, security, enforce)  # type: ignore[return-value] # target itself
-        if not callable(target):
-            raise TypeError(f"{target!r} is neither a method nor a handler class")
-        return _protect(target, security, enforce, by_class=False)  # type: ignore[return-value] # same signature
-
-    return decorate
-
-
-async def _enforce_nothing(_handler: object, _security: Security) -> None:
-    """Let everybody pass."""
-
-
-public = demand(PUBLIC, _enforce_nothing)
-"""Declare that a method, or every method of a class, is open to everybody."""
+    if security.scheme == PUBLIC.scheme:
+        raise ValueError(f"{security} would be shown as open to everybody; name the scheme otherwise")
+    return _decorator(_Demand(security, enforce))
 
 
 def security_of(method: object) -> Security | None:
     """What a method enforces, or None if nothing was declared."""
-    declared = _demand_of(method)
-    return None if declared is None else declared.security
-
-
-def _demand_of(method: object) -> _Demand | None:
-    declared: _Demand | None = getattr(method, _DEMAND, None)
-    # functools.wraps of a foreign decorator copies the attribute to a function that may enforce nothing
-    return declared if declared is not None and declared.wrapper is method else None
+    enforced = _enforced(method)
+    return None if enforced is None else enforced.demand.security
 
 
 def http_methods(handler: type[RequestHandler]) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -120,71 +108,104 @@ def http_methods(handler: type[RequestHandler]) -> Iterator[tuple[str, Callable[
             yield name, method
 
 
-def _protect(
-    method: Callable[..., Any],
-    security: Security,
-    enforce: Callable[[Any, Security], Awaitable[None]],
-    *,
-    by_class: bool,
-) -> Callable[..., Any]:
-    declared = _demand_of(method)
-    if declared is not None:
-        if declared.security.scheme != security.scheme:
-            raise TypeError(
-                f"{method.__qualname__} demands {declared.security.scheme} and {security.scheme}; "
-                "a method has one scheme"
-            )
-        security |= declared.security
-        method = declared.method
+def _decorator(declared: _Demand) -> Callable[[T], T]:
+    def decorate(target: T) -> T:
+        if isinstance(target, type):
+            return _protect_class(target, declared)  # type: ignore[return-value] # target itself
+        return _protect(target, declared, by_class=False)  # type: ignore[return-value] # same signature
+
+    return decorate
+
+
+async def _enforce_nothing(_handler: object, _security: Security) -> None:
+    """Let everybody pass."""
+
+
+public = _decorator(_Demand(PUBLIC, _enforce_nothing))
+"""Declare that a method, or every method of a class, is open to everybody."""
+
+
+def _enforced(method: object) -> _Enforced | None:
+    found: _Enforced | None = getattr(method, _ENFORCED, None)
+    # functools.wraps of a foreign decorator copies the attribute to a function that may enforce nothing
+    return found if found is not None and found.wrapper is method else None
+
+
+def _protect(method: object, declared: _Demand, *, by_class: bool) -> Callable[..., Any]:
+    """Wrap a method; what it declared before adds up, and what its class declared is replaced."""
+    if not inspect.isfunction(method):
+        raise TypeError(f"{method!r} is neither a method nor a handler class")
+    below = _enforced(method)
+    if below is not None:
+        if not below.by_class:
+            declared = _add_up(method.__qualname__, declared, below.demand)
+        method = below.method
+    elif hasattr(method, _ENFORCED):
+        raise TypeError(
+            f"{method.__qualname__} has another decorator above its demand, which may pass it by; "
+            "put the demand above"
+        )
 
     @functools.wraps(method)
     async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        await enforce(self, security)
+        await declared.enforce(self, declared.security)
+        if self._finished:
+            return None
         result = method(self, *args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        return result if result is None else await result  # as Tornado does
 
-    setattr(wrapper, _DEMAND, _Demand(security, enforce, method, by_class, wrapper))
+    setattr(wrapper, _ENFORCED, _Enforced(declared, method, wrapper, by_class))
     return wrapper
 
 
-def _protect_class(
-    handler: type, security: Security, enforce: Callable[[Any, Security], Awaitable[None]]
-) -> type:
+def _protect_class(handler: type, declared: _Demand) -> type:
     if not issubclass(handler, RequestHandler):
         raise TypeError(f"{handler.__qualname__} is not a RequestHandler")
-    stacked: _Demand | None = handler.__dict__.get(_DEMAND)
+    stacked: _Demand | None = vars(handler).get(_DEMAND)
     if stacked is not None:
-        if stacked.security.scheme != security.scheme:
-            raise TypeError(
-                f"{handler.__qualname__} demands {stacked.security.scheme} and {security.scheme}; "
-                "a class has one scheme"
-            )
-        security |= stacked.security
-    declared = _Demand(security, enforce, _UNIMPLEMENTED, by_class=True)
+        declared = _add_up(handler.__qualname__, declared, stacked)
     setattr(handler, _DEMAND, declared)
-    _apply(handler, declared)
+    for name, method in http_methods(handler):
+        enforced = _enforced(method)
+        if enforced is None or enforced.by_class:
+            setattr(handler, name.lower(), _protect(method, declared, by_class=True))
     if stacked is None:
         _follow_subclasses(handler)
     return handler
 
 
+def _add_up(name: str, declared: _Demand, below: _Demand) -> _Demand:
+    ours, theirs = declared.security, below.security
+    if ours.scheme != theirs.scheme or declared.enforce != below.enforce:
+        raise TypeError(f"{name} demands {theirs} and {ours}, which are enforced differently; choose one")
+    return _Demand(Security(ours.scheme, ours.scopes | theirs.scopes), declared.enforce)
+
+
 def _follow_subclasses(handler: type[RequestHandler]) -> None:
-    inherited = handler.__init_subclass__
+    """Wrap what subclasses add, when they are made."""
+    own = vars(handler).get("__init_subclass__")
 
     def init_subclass(cls: type[RequestHandler], /, **kwargs: Any) -> None:
-        inherited.__func__(cls, **kwargs) if inspect.ismethod(inherited) else inherited(**kwargs)
-        _apply(cls, getattr(cls, _DEMAND))
+        if own is None:
+            super(handler, cls).__init_subclass__(**kwargs)
+        else:
+            own.__get__(None, cls)(**kwargs)
+        for name, method in http_methods(cls):
+            if _enforced(method) is None:
+                inherited = _inherited_demand(cls, name)
+                setattr(cls, name.lower(), _protect(method, inherited, by_class=True))
 
     handler.__init_subclass__ = classmethod(init_subclass)  # type: ignore[assignment] # how Python reads it
 
 
-def _apply(handler: type[RequestHandler], declared: _Demand) -> None:
-    """Wrap every HTTP method of ``handler`` that does not declare for itself."""
-    for name, method in http_methods(handler):
-        own = _demand_of(method)
-        if own is not None and not own.by_class:
-            continue
-        if own is not None and own.security == declared.security and own.enforce == declared.enforce:
-            continue
-        original = method if own is None else own.method
-        setattr(handler, name.lower(), _protect(original, declared.security, declared.enforce, by_class=True))
+def _inherited_demand(handler: type[RequestHandler], method: str) -> _Demand:
+    """The demand of the nearest class that declares one; of two unrelated classes neither is nearer."""
+    nearest, *others = [base for base in handler.__mro__ if _DEMAND in vars(base)]
+    declared: _Demand = vars(nearest)[_DEMAND]
+    for other in others:
+        if not issubclass(nearest, other) and vars(other)[_DEMAND] != declared:
+            raise TypeError(
+                f"{handler.__qualname__}.{method.lower()} inherits the demands of {nearest.__qualname__} and "
+                f"{other.__qualname__}; declare one on the method"
+            )
+    return declared

@@ -10,6 +10,10 @@ import asyncio
 import base64
 import dataclasses
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -234,3 +238,50 @@ class Wire:
 def wire(app: Application, http_client: AsyncHTTPClient, base_url: str, http_server: object) -> Wire:
     """Real HTTP to the application on the embedded engines."""
     return Wire(http_client, base_url)
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A ``station serve`` that runs as a process of its own; ``log`` is what it writes to standard error."""
+
+    url: str
+    admin_key: str
+    data_dir: Path
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A whole Station on embedded engines, with the plugins oauth_m2m and demo and without throttles."""
+    data_dir = tmp_path_factory.mktemp("server")
+    log = data_dir / "stderr.log"
+    environ = {
+        "PATH": os.environ["PATH"],
+        "STATION_DATA_DIR": str(data_dir),
+        "STATION_PLUGINS": "oauth_m2m,demo",
+        "PORT": "0",
+        "INTERNAL_API_KEY": ADMIN_KEY,
+        "AUTH_TOKEN_THROTTLE_LIMIT": "0",
+        "AUTH_FAILURE_THROTTLE_LIMIT": "0",
+        "AUTH_BCRYPT_COST": "4",
+        "OAUTH_M2M_BCRYPT_COST": "4",
+    }
+    command = [sys.executable, "-m", "station", "serve"]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command, env=environ, cwd=data_dir, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        too_late = threading.Timer(30, process.kill)
+        too_late.start()
+        try:
+            found = (re.search(r"Station listens on (\S+)", line) for line in process.stdout)
+            url = next((match[1] for match in found if match), None)
+            too_late.cancel()
+            assert url, log.read_text()
+            yield Server(url, ADMIN_KEY, data_dir, log)
+        finally:
+            process.terminate()
+            process.wait()

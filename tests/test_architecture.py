@@ -20,6 +20,7 @@ FOR_PLUGINS = {
     "station.security",
     "station.settings",
     "station.handlers",
+    "station.health",
     "station.passwords",
     "station.throttle",
     "station.audit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,7 +52,7 @@ def register(
     if token_ttl is not None:
         document["tokenTtl"] = token_ttl
     if secret_stdin:
-        document["clientSecret"] = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        document["clientSecret"] = sys.stdin.readline().rstrip("\r\n")
     registration = _load(document)
 
     async def work(app: Application) -> tuple[Client, str | None]:

@@ -3,19 +3,23 @@
 ::
 
     ResponseError
-    ├── OAuthError                     RFC 6749 5.2, at the OAuth endpoints
-    │   ├── InvalidRequest                 400 invalid_request
-    │   ├── InvalidClient                  401 invalid_client, with a Basic challenge
-    │   ├── InvalidGrant                   400 invalid_grant
-    │   ├── UnsupportedGrantType           400 unsupported_grant_type
-    │   ├── InvalidScope                   400 invalid_scope, or 401 with a challenge
-    │   ├── TemporarilyUnavailable         503 or 429 temporarily_unavailable, with Retry-After
-    │   └── ServerError                    500 server_error
-    └── BearerError                    RFC 6750 3, at protected handlers
-        ├── MissingToken                   401, a challenge without an error code
-        ├── InvalidBearerRequest           400 invalid_request
-        ├── InvalidToken                   401 invalid_token
-        └── InsufficientScope              403 insufficient_scope, naming the scopes
+    └── OAuthError                     RFC 6749 5.2, at the OAuth endpoints
+        ├── InvalidRequest                 400 invalid_request
+        ├── InvalidClient                  401 invalid_client, with a Basic challenge
+        ├── InvalidGrant                   400 invalid_grant
+        ├── UnauthorizedClient             400 unauthorized_client
+        ├── UnsupportedGrantType           400 unsupported_grant_type
+        ├── UnsupportedTokenType           400 unsupported_token_type (RFC 7009 2.2.1)
+        ├── InvalidScope                   400 invalid_scope, or 401 with a challenge
+        ├── TemporarilyUnavailable         503 or 429 temporarily_unavailable, with Retry-After
+        ├── ServerError                    500 server_error
+        └── BearerError                RFC 6750 3, at protected handlers
+            ├── MissingToken               401, a challenge without an error code
+            ├── InvalidBearerRequest       400 invalid_request
+            ├── InvalidToken               401 invalid_token
+            └── InsufficientScope          403 insufficient_scope, naming the scopes
+
+Whatever a description quotes, it leaves in the characters that RFC 6749 5.2 allows.
 """
 
 from __future__ import annotations
@@ -41,31 +45,33 @@ __all__ = [
     "OAuthError",
     "ServerError",
     "TemporarilyUnavailable",
+    "UnauthorizedClient",
     "UnsupportedGrantType",
+    "UnsupportedTokenType",
     "from_response_error",
 ]
 
 REALM = "station"
 BASIC_CHALLENGE = f'Basic realm="{REALM}"'
-_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 5.2
+_FORBIDDEN = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749 5.2, RFC 6750 3
 _MAX_DESCRIPTION = 300
 
 
-def clean(text: str) -> str:
-    """The text with every character that RFC 6749 5.2 forbids in a description replaced, and bounded."""
-    return re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", text)[:_MAX_DESCRIPTION]
-
-
 class OAuthError(ResponseError):
-    """An error of an OAuth endpoint: ``{"error": code, "error_description": ...}`` (RFC 6749 5.2)."""
+    """An error of an OAuth endpoint: ``{"error": code, "error_description": ...}`` (RFC 6749 5.2).
+
+    ``description`` is cleaned of every character that the RFC forbids and cut to 300.
+    """
 
     status = 400
 
     def __init__(self, description: str = "", *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(clean(description), headers={**_NO_STORE, **(headers or {})})
+        super().__init__(_clean(description)[:_MAX_DESCRIPTION], headers={**_NO_STORE, **(headers or {})})
 
-    def body(self, request_id: str) -> dict[str, object]:  # noqa: ARG002 - RFC 6749 has no place for it
-        """``error`` and, if there is one, ``error_description``."""
+    def body(self, request_id: str) -> dict[str, object]:
+        """``error`` and, if there is one, ``error_description``; RFC 6749 has no place for the request id."""
         described: dict[str, object] = {"error": self.code}
         if self.description:
             described["error_description"] = self.description
@@ -94,10 +100,22 @@ class InvalidGrant(OAuthError):
     code = "invalid_grant"
 
 
+class UnauthorizedClient(OAuthError):
+    """The client may not do this at all."""
+
+    code = "unauthorized_client"
+
+
 class UnsupportedGrantType(OAuthError):
     """The grant is not one of ours."""
 
     code = "unsupported_grant_type"
+
+
+class UnsupportedTokenType(OAuthError):
+    """Tokens of this kind are not revoked here (RFC 7009 2.2.1)."""
+
+    code = "unsupported_token_type"
 
 
 class InvalidScope(OAuthError):
@@ -113,7 +131,7 @@ class InvalidScope(OAuthError):
 
 
 class TemporarilyUnavailable(OAuthError):
-    """A store or a throttle says later: 503 or 429."""
+    """A store (503) or a throttle (429) says later; what `from_response_error` makes of the core's errors."""
 
     status = 503
     code = "temporarily_unavailable"
@@ -127,7 +145,7 @@ class ServerError(OAuthError):
 
 
 def from_response_error(error: ResponseError) -> OAuthError:
-    """The same refusal in the words of RFC 6749: status and headers stay."""
+    """The same refusal in the words of RFC 6749: status and headers (Allow, Retry-After) stay."""
     if error.status in {429, 503}:
         found: OAuthError = TemporarilyUnavailable(error.description, headers=error.headers)
     elif error.status >= 500:
@@ -138,37 +156,33 @@ def from_response_error(error: ResponseError) -> OAuthError:
     return found
 
 
-class BearerError(ResponseError):
-    """A refusal at a protected handler, with the challenge of RFC 6750 3."""
+class BearerError(OAuthError):
+    """A refusal at a protected handler: the challenge says what the body says, and ``scope`` (RFC 6750 3)."""
 
     status = 401
 
-    def __init__(self, description: str = "", *, scope: Sequence[str] = ()) -> None:
-        description = clean(description)
-        attributes = [f'realm="{REALM}"']
-        if self.code:
-            attributes.append(f'error="{self.code}"')
-            attributes.append(f'error_description="{description}"')
+    def __init__(self, description: str, *, scope: Sequence[str] = ()) -> None:
+        super().__init__(description)
+        attributes = {"realm": REALM, **self._error_attributes()}
         if scope:
-            attributes.append(f'scope="{" ".join(scope)}"')
-        super().__init__(description, headers={"WWW-Authenticate": "Bearer " + ", ".join(attributes)})
+            attributes["scope"] = _clean(" ".join(scope))
+        quoted = ", ".join(f'{name}="{value}"' for name, value in attributes.items())
+        self.headers["WWW-Authenticate"] = f"Bearer {quoted}"
 
-    def body(self, request_id: str) -> dict[str, object]:
-        """``error``, ``error_description`` and the request id."""
-        return {
-            "error": self.code or "unauthorized",
-            "error_description": self.description,
-            "request_id": request_id,
-        }
+    def _error_attributes(self) -> dict[str, str]:
+        return {"error": self.code, "error_description": self.description}
 
 
 class MissingToken(BearerError):
-    """Nobody tried to authenticate: no error code in the challenge (RFC 6750 3.1)."""
+    """Nobody tried to authenticate: the challenge holds no error, the body a code that is no RFC's."""
 
-    code = ""
+    code = "unauthorized"
 
     def __init__(self) -> None:
         super().__init__("This needs a client token: Authorization: Bearer.")
+
+    def _error_attributes(self) -> dict[str, str]:
+        return {}  # RFC 6750 3.1: no error code or other error information
 
 
 class InvalidBearerRequest(BearerError):
@@ -194,4 +208,9 @@ class InsufficientScope(BearerError):
     code = "insufficient_scope"
 
     def __init__(self, needed: Sequence[str]) -> None:
-        super().__init__("This needs the scope " + " ".join(needed) + ".", scope=needed)
+        super().__init__(f"This needs the scope {' '.join(needed)}.", scope=needed)
+
+
+def _clean(text: str) -> str:
+    """The text with a question mark in place of every character that neither RFC allows."""
+    return _FORBIDDEN.sub("?", text)

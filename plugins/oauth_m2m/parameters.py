@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from email.message import Message
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from plugins.oauth_m2m.errors import InvalidRequest
@@ -17,13 +16,23 @@ from plugins.oauth_m2m.errors import InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["REVOCATION_PARAMETERS", "TOKEN_PARAMETERS", "Parameters", "form_decode", "parse_parameters"]
+__all__ = [
+    "REVOCATION_PARAMETERS",
+    "TOKEN_PARAMETERS",
+    "Parameters",
+    "form_decode",
+    "parse_parameters",
+    "query_names",
+]
 
 _CLIENT = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
+# RFC 8707 2: resource may repeat, so it is not among them
 TOKEN_PARAMETERS = _CLIENT | {"grant_type", "scope"}
 REVOCATION_PARAMETERS = _CLIENT | {"token", "token_type_hint"}
 
 _NEVER_IN_QUERY = frozenset({"client_secret", "client_assertion", "access_token", "token"})
+_FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
 _MALFORMED_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MAX_FIELDS = 100
 
@@ -34,7 +43,7 @@ class Parameters:
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = dict(values)
+        self._values = {name: value for name, value in values.items() if value}
 
     def get(self, name: str) -> str | None:
         """The value, or None if the parameter is absent or empty (RFC 6749 3.2)."""
@@ -55,19 +64,20 @@ def parse_parameters(
     """Read the body, a form or a JSON object of strings.
 
     Raises `InvalidRequest` for another media type, a malformed body, a recognised parameter that is
-    repeated, and for a secret or token in the query.
+    repeated, and for a secret or token in the query. Everything else in the query is ignored.
     """
-    _refuse_secrets_in(query)
+    if not _NEVER_IN_QUERY.isdisjoint(query_names(query)):
+        raise InvalidRequest("Secrets and tokens do not belong in the query; send them in the body.")
     if (content_encoding or "identity").lower() != "identity":
         raise InvalidRequest("A body with a Content-Encoding is not read here.")
-    media_type, charset = _media_type(content_type)
-    if charset not in {"", "utf-8", "utf8"}:
+    media_type, charset = _media_type(content_type or "")
+    if charset not in {None, "utf-8", "utf8"}:
         raise InvalidRequest("The body must be UTF-8.")
-    if media_type == "application/x-www-form-urlencoded" or (not body and not media_type):
+    if media_type == _FORM or (not body and not media_type):
         return _collect(_form_pairs(body), recognised)
-    if media_type == "application/json":
+    if media_type == _JSON:
         return _collect(_json_pairs(body), recognised)
-    raise InvalidRequest("The Content-Type must be application/x-www-form-urlencoded or application/json.")
+    raise InvalidRequest(f"Send {_FORM} or {_JSON}; the Content-Type is {media_type or 'missing'}.")
 
 
 def form_decode(text: str) -> str:
@@ -77,60 +87,64 @@ def form_decode(text: str) -> str:
     return unquote_to_bytes(text.replace("+", " ")).decode()
 
 
-def _refuse_secrets_in(query: str) -> None:
-    for field in query.split("&"):
-        name = unquote_to_bytes(field.partition("=")[0].replace("+", " "))
-        if name.decode(errors="replace") in _NEVER_IN_QUERY:
-            raise InvalidRequest("Secrets and tokens do not belong in the query; send them in the body.")
+def query_names(query: str) -> frozenset[str]:
+    """The names in a query, decoded; one that is malformed is no error."""
+    names = (field.partition("=")[0].replace("+", " ") for field in query.split("&"))
+    return frozenset(
+        unquote_to_bytes(name.encode(errors="replace")).decode(errors="replace") for name in names
+    )
 
 
-def _media_type(content_type: str | None) -> tuple[str, str]:
-    message = Message()
-    message["Content-Type"] = content_type or ""
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    return media_type, str(message.get_param("charset", "")).lower()
+def _media_type(content_type: str) -> tuple[str, str | None]:
+    """Media type and charset, both compared without case (RFC 9110 8.3.1)."""
+    media_type, *parameters = (part.strip(" \t").lower() for part in content_type.split(";"))
+    for name, _, value in (parameter.partition("=") for parameter in parameters):
+        if name == "charset":
+            return media_type, value.strip('"')
+    return media_type, None
 
 
-def _form_pairs(body: bytes) -> Iterator[tuple[str, str]]:
+def _form_pairs(body: bytes) -> Iterator[tuple[str, object]]:
     try:
-        fields = [field for field in body.decode().split("&") if field]
-        if len(fields) > _MAX_FIELDS:
-            raise InvalidRequest("The body has too many parameters.")
-        for field in fields:
+        for field in filter(None, body.decode().split("&")):
             name, _, value = field.partition("=")
             yield form_decode(name), form_decode(value)
-    except ValueError as error:
-        raise InvalidRequest("The body is not a form in UTF-8 with right percent-encoding.") from error
+    except ValueError:
+        # the cause would hold the body, and with it a secret
+        raise InvalidRequest("The body is not a form in UTF-8 with right percent-encoding.") from None
 
 
-def _json_pairs(body: bytes) -> Iterable[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-
-    def keep(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        pairs[:] = members  # the outermost object comes last
-        return dict(members)
-
+def _json_pairs(body: bytes) -> Iterable[tuple[str, object]]:
     try:
-        document = json.loads(body.decode(), object_pairs_hook=keep)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The body is not valid JSON in UTF-8.") from error
-    if not isinstance(document, dict):
+        # objects become tuples of pairs, which keep repeated members; arrays stay lists
+        document = json.loads(body.decode(), object_pairs_hook=tuple, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # the cause would hold the body, and with it a secret
+        raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
+    if not isinstance(document, tuple):
         raise InvalidRequest("The body must be a JSON object of strings.")
-    return pairs
+    return document
 
 
-def _collect(pairs: Iterable[tuple[str, Any]], recognised: frozenset[str]) -> Parameters:
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _collect(pairs: Iterable[tuple[str, object]], recognised: frozenset[str]) -> Parameters:
     values: dict[str, str] = {}
-    for name, value in pairs:
+    for count, (name, value) in enumerate(pairs, start=1):
+        if count > _MAX_FIELDS:
+            raise InvalidRequest(f"The body has more than {_MAX_FIELDS} parameters.")
         if name not in recognised:
             continue
         if name in values:
             raise InvalidRequest(f"The parameter {name} is repeated.")
-        if not isinstance(value, str) or not value.isprintable() and _has_surrogate(value):
+        if not isinstance(value, str) or not _is_unicode(value):
             raise InvalidRequest(f"The parameter {name} must be text.")
         values[name] = value
-    return Parameters({name: value for name, value in values.items() if value})
+    return Parameters(values)
 
 
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogate, which a JSON escape can smuggle in (RFC 8259 8.2)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -42,8 +42,8 @@ def station_security_schemes(settings: OAuthM2MConfig, scopes: Mapping[str, str]
     known = catalogue(settings, scopes)
     flow = {"clientCredentials": {"tokenUrl": "/auth/token", "scopes": dict(known or scopes)}}
     return [
-        SecurityScheme(CLIENT, {"type": "oauth2", "flows": flow}, scopes=known),
-        SecurityScheme(CLIENT_SECRET, {"type": "http", "scheme": "basic"}),
+        SecurityScheme(CLIENT, {CLIENT: {"type": "oauth2", "flows": flow}}, scopes=known),
+        SecurityScheme(CLIENT_SECRET, {CLIENT_SECRET: {"type": "http", "scheme": "basic"}}),
     ]
 
 

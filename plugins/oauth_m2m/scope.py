@@ -1,7 +1,10 @@
 """Scopes (RFC 6749 3.3).
 
-A *scope-token* is one name, such as ``bot:api``; a *scope* is a list of them separated by spaces, as it stands
-in requests and answers. A client has *registered* scopes, asks for *requested* ones and gets *granted* ones.
+- A *scope-token* is one name, such as ``bot:api``.
+- A *scope* is a list of scope-tokens separated by spaces, as it stands in requests and answers.
+- *Registered* scopes are those that a client may have, *requested* ones those that it asks for, and
+  *granted* ones those that its token gets.
+
 Order means nothing, case does, repeats collapse.
 """
 

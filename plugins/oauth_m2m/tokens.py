@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from plugins.oauth_m2m.config import MAX_TOKEN_TTL
 from plugins.oauth_m2m.errors import InvalidGrant, InvalidToken
 from plugins.oauth_m2m.models import ClientToken, IssuedToken, TokenRecord
 from plugins.oauth_m2m.scope import format_scope
@@ -160,6 +161,7 @@ def _checked(header: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
         and all(isinstance(scope, str) for scope in claims["scopes"])
         and claims["scope"] == format_scope(claims["scopes"])
         and claims["iat"] <= latest
+        and claims["exp"] - claims["iat"] <= MAX_TOKEN_TTL
         and type(not_before) is int
         and not_before <= latest
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
@@ -30,14 +31,18 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPE_WIDTH)
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for heading in rows[0] if rows else ():
         table.add_column(heading.upper().replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    piped = StringIO()
+    Console(width=_PIPE_WIDTH, file=piped).print(table)
+    for line in piped.getvalue().splitlines():
+        click.echo(line.rstrip())
 
 
 def _cell(value: object) -> str:

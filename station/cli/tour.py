@@ -33,15 +33,18 @@ class Tour:
             shlex.quote(url + path) for path in ("/oauth-clients", "/auth/token", "/auth/client")
         )
         body = (
-            f"""'{{"clientId":"station-bot","clientSecret":"'"{self.bot_secret}"'","scopes":["bot:api"]}}'"""
+            """'{"clientId":"station-bot","clientSecret":"'"""
+            f'"{self.bot_secret}"'
+            """'","scopes":["bot:api"]}'"""
         )
-        access_token = """'s/.*"access_token": *"\\([^"]*\\)".*/\\1/p'"""
+        pick = """'s/.*"access_token": *"\\([^"]*\\)".*/\\1/p'"""
+        curl = """curl -sS -w '\\n'"""
         return [
-            f'curl -sS {clients} -H "x-internal-api-key: {self.admin_key}" '
+            f'{curl} {clients} -H "x-internal-api-key: {self.admin_key}" '
             f"-H 'Content-Type: application/json' -d {body}",
-            f'TOKEN=$(curl -sS {token} -u "station-bot:{self.bot_secret}" '
-            f"-d grant_type=client_credentials | sed -n {access_token})",
-            f'curl -sS {whoami} -H "Authorization: Bearer $TOKEN"',
+            f'TOKEN=$({curl} {token} -u "station-bot:{self.bot_secret}" '
+            f"-d grant_type=client_credentials | sed -n {pick})",
+            f'{curl} {whoami} -H "Authorization: Bearer $TOKEN"',
         ]
 
 

@@ -83,7 +83,9 @@ def auth(app: Application) -> AuthService:
 
 
 @pytest.fixture
-def fetch(http_client: AsyncHTTPClient, base_url: str) -> Callable[..., Awaitable[HTTPResponse]]:
+def fetch(
+    app: Application, http_client: AsyncHTTPClient, base_url: str
+) -> Callable[..., Awaitable[HTTPResponse]]:
     """Send a request and return the answer, whatever its status; ``json`` becomes the body."""
 
     async def fetch(method: str, path: str, **options: Any) -> HTTPResponse:

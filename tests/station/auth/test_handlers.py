@@ -129,8 +129,8 @@ async def test_register_log_in_refresh_log_out(browser: Browser) -> None:
     ("settings", "secure"), [({"env": "development"}, ""), (PRODUCTION | {"issuer": "https://s"}, True)]
 )
 @pytest.mark.gen_test
-async def test_what_the_cookies_are(browser: Browser, settings: dict[str, Any], secure: object) -> None:
-    assert (await browser.post("/auth/register", ADA)).code == 201, settings
+async def test_what_the_cookies_are(browser: Browser, secure: object) -> None:
+    assert (await browser.post("/auth/register", ADA)).code == 201
     for path in ("/auth/login", "/auth/refresh", "/auth/logout"):
         cookies = set_cookies(await browser.post(path, ADA))
         assert {name: cookie["path"] for name, cookie in cookies.items()} == {
@@ -216,7 +216,7 @@ def forgeries(config: Config, good: str) -> dict[str, str]:
         "another user": jwt.encode(claims | {"sub": "usr_nobody"}, key, "HS256", headers=header),
         "cut": good[:-1],
         "empty": "",
-        "garbage": "\x7f{}[]%00",
+        "garbage": "{}[]%00=",
         "long": "a" * 20_000,
         "deep": "W1tb" * 900 + ".e30.AA",
     }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -272,6 +273,29 @@ async def test_registrations_of_an_address_are_throttled(service: AuthService) -
         await service.register("bob@example.com", PASSWORD, HOME)
     with pytest.raises(Conflict):
         await service.register("ada@example.com", PASSWORD, "198.51.100.4")
+
+
+@pytest.mark.parametrize("settings", [{"internal_api_key": " " * 32, "internal_api_key_previous": ""}])
+@pytest.mark.parametrize("key", [b"", b" " * 32])
+@pytest.mark.gen_test
+async def test_a_blank_key_opens_nothing(service: AuthService, key: bytes) -> None:
+    with pytest.raises(Unauthorized):
+        await service.authenticate_admin_key(key, HOME)
+
+
+@pytest.mark.gen_test
+async def test_sessions_survive_the_rotation_of_the_secret(config: Config, resources: Resources) -> None:
+    throttle = Throttle(resources.redis)
+    async with open_auth_service(config, resources, throttle) as service:
+        await service.create_user("ada@example.com", PASSWORD)
+        user, tokens = await service.login("ada@example.com", PASSWORD, HOME)
+    rotating = dataclasses.replace(config, jwt_secret="n" * 32, jwt_secret_previous=config.jwt_secret)
+    async with open_auth_service(rotating, resources, throttle) as service:
+        assert await service.authenticate(tokens.access) == user
+        _, tokens = await service.refresh(tokens.refresh)
+    rotated = dataclasses.replace(rotating, jwt_secret_previous=None)
+    async with open_auth_service(rotated, resources, throttle) as service:
+        assert await service.authenticate(tokens.access) == user
 
 
 @pytest.mark.gen_test

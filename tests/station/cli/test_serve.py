@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from station.embedded import Endpoints
+    from tests.station.cli.conftest import Station
+    from tests.station.conftest import InstallPlugin
+
+SLOW = """
+import asyncio
+from station import hookimpl
+from station.handlers import BaseHandler, route
+from station.security import public
+
+class SlowHandler(BaseHandler):
+    @public
+    async def get(self):
+        print("working", flush=True)
+        await asyncio.sleep(0.5)
+        self.write_json({"slow": True})
+
+@hookimpl
+def station_handlers():
+    return [route(r"/slow", SlowHandler)]
+"""
+
+
+@pytest.fixture
+def environ(engines: Endpoints) -> dict[str, str]:
+    """The stores of the tests, with a database of its own."""
+    return {
+        "STATION_PLUGINS": "none",
+        "MONGODB_URI": engines.mongodb_uri,
+        "MONGODB_DATABASE": f"test_{uuid.uuid4().hex}",
+        "REDIS_URL": engines.redis_url,
+    }
+
+
+class Served(subprocess.Popen[str]):
+    """A running ``station serve``."""
+
+    url: str
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.stdout is not None
+        return self.stdout.readline().rstrip("\n")
+
+
+@contextlib.contextmanager
+def serving(working_directory: Path, *options: str, **environ: str) -> Iterator[Served]:
+    """Serve on a free port until the block ends; logs go to the file err."""
+    command = [sys.executable, "-m", "station", "serve", "--port", "0", *options]
+    with (working_directory / "err").open("w") as err:
+        served = Served(command, stdout=subprocess.PIPE, stderr=err, text=True, env={**os.environ, **environ})
+    watchdog = threading.Timer(60, served.kill)
+    watchdog.start()
+    with served:
+        try:
+            first = served.line()
+            assert first.startswith("Station listens on http://"), (working_directory / "err").read_text()
+            served.url = first.removeprefix("Station listens on ")
+            yield served
+        finally:
+            watchdog.cancel()
+            served.terminate()
+
+
+def test_the_tour_works_as_pasted_on_embedded_stores(working_directory: Path) -> None:
+    data_dir = "data of/it's bot"
+    with serving(working_directory, "--make-admin-key", STATION_DATA_DIR=data_dir) as served:
+        assert requests.get(f"{served.url}/health/ready", timeout=10).json()["status"] == "ready"
+        before = [served.line() for _ in range(3)]
+        lines = [served.line() for _ in range(3)]
+        assert before == ["", "In another shell, in this directory: register a bot, get a token, call.", ""]
+        pasted = subprocess.run(
+            ["sh"], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=30
+        )
+        registered, whoami = map(json.loads, pasted.stdout.splitlines())
+        assert registered["clientId"] == "station-bot"
+        assert (whoami["client_id"], whoami["scopes"]) == ("station-bot", ["bot:api"])
+        served.terminate()
+        assert served.wait(30) == 0
+        assert served.stdout is not None
+        assert served.stdout.read() == ""
+    log = (working_directory / "err").read_text()
+    assert f"listening on {served.url}" in log
+    for file in ("admin.key", "station-bot.secret", "jwt.secret"):
+        secret = (working_directory / data_dir / file).read_text().strip()
+        assert secret not in "\n".join(lines) + log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_requests_finish(
+    working_directory: Path,
+    install_plugin: InstallPlugin,
+    site: Path,
+    environ: dict[str, str],
+    number: signal.Signals,
+) -> None:
+    install_plugin("slow", SLOW)
+    environ |= {"STATION_PLUGINS": "slow", "PYTHONPATH": f"{site}:{os.environ.get('PYTHONPATH', '')}"}
+    with (
+        serving(working_directory, **environ) as served,
+        requests.Session() as idle,
+        ThreadPoolExecutor() as pool,
+    ):
+        assert idle.get(f"{served.url}/health/live", timeout=10).ok  # a connection that is kept alive
+        answer = pool.submit(requests.get, f"{served.url}/slow", timeout=10)
+        assert served.line() == "working"
+        served.send_signal(number)
+        served.send_signal(number)  # the impatient change nothing
+        assert answer.result().json() == {"slow": True}
+        assert served.wait(30) == 0
+    assert "stopped" in (working_directory / "err").read_text()
+
+
+def refused(*options: str, **environ: str) -> str:
+    """The last line of a start that ends with exit code 1."""
+    # in a process of its own: Tornado leaves a socket that cannot be bound to the garbage collector
+    command = [sys.executable, "-m", "station", "serve", *options]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environ}
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_is_a_sentence(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refused("--port", str(port), **environ) == (
+            f"Error: Station cannot listen on 127.0.0.1 port {port}: Address already in use; choose another "
+            "with --host and --port, or STATION_HOST and PORT."
+        )
+
+
+def test_a_host_that_is_not_here_is_a_sentence(environ: dict[str, str]) -> None:
+    assert refused("--host", "192.0.2.1", **environ).startswith(
+        "Error: Station cannot listen on 192.0.2.1 port 3001: "
+    )
+
+
+def test_it_listens_on_ipv6(working_directory: Path, environ: dict[str, str]) -> None:
+    with serving(working_directory, "--host", "::1", **environ) as served:
+        assert served.url.startswith("http://[::1]:")
+        assert not served.url.endswith(":0")
+        assert requests.get(f"{served.url}/health/live", timeout=10).ok
+
+
+def test_production_makes_no_admin_key(station: Station, working_directory: Path) -> None:
+    result = station(
+        "serve",
+        "--make-admin-key",
+        STATION_ENV="production",
+        MONGODB_URI="mongodb://127.0.0.1:1",
+        REDIS_URL="redis://127.0.0.1:1",
+        JWT_SECRET="0123456789abcdef0123456789abcdef",
+        INTERNAL_API_KEY="0123456789abcdef0123456789abcdef",
+        ISSUER="https://station.example.com",
+        ALLOWED_ORIGIN="https://console.example.com",
+    )
+    assert result.exit_code == 2
+    assert "--make-admin-key is for development" in result.stderr
+    assert not list(working_directory.iterdir())

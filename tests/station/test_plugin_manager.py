@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from station import __version__, hookimpl
+from station.errors import NotFound, StartError
+from station.plugin_manager import PluginHost, PluginInfo, installed_plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.station.conftest import InstallPlugin
+
+SCOPES = """
+from station import hookimpl
+
+@hookimpl
+def station_scopes():
+    return {"%s:read": "Read", "all": "By %s"}
+"""
+
+
+def plugin(name: str, **hooks: Callable[..., Any]) -> types.ModuleType:
+    """A plugin with these hooks."""
+    module = types.ModuleType(name)
+    for hook, function in hooks.items():
+        setattr(module, hook, hookimpl(function))
+    return module
+
+
+def problems_of(*names: str, extra: tuple[object, ...] = ()) -> list[str]:
+    problems: list[str] = []
+    PluginHost.load(names, extra=extra, problems=problems)
+    return problems
+
+
+def test_plugins_come_in_order_the_core_first(install_plugin: InstallPlugin) -> None:
+    for name in ("alpha", "beta"):
+        install_plugin(name, SCOPES % (name, name))
+    extra = plugin("extra", station_scopes=lambda: {"all": "By extra"})
+    host = PluginHost.load(["beta", "alpha"], extra=[extra])
+    assert host.names == ("auth", "health", "beta", "alpha", "extra")
+    assert list(host.call("station_scopes")) == ["beta", "alpha", "extra"]
+    assert host.scopes() == {"beta:read": "Read", "alpha:read": "Read", "all": "By extra"}
+
+
+def test_a_hook_is_called_with_the_arguments_that_it_takes() -> None:
+    one = plugin("one", station_security_schemes=lambda settings: [settings])
+    two = plugin("two", station_security_schemes=lambda scopes, settings: [scopes, settings])
+    host = PluginHost.load([], extra=[one, two])
+    assert host.call_one("one", "station_security_schemes", settings=1, scopes=2) == [1]
+    assert host.call_one("two", "station_security_schemes", settings=1, scopes=2) == [2, 1]
+    assert host.call_one("one", "station_scopes") is None
+
+
+def test_every_application_has_a_manager_of_its_own() -> None:
+    PluginHost.load([], extra=[plugin("one", station_scopes=lambda: {"a": "A"})])
+    assert PluginHost.load([]).scopes() == {}
+
+
+def test_a_plugin_that_is_off_is_not_imported(install_plugin: InstallPlugin) -> None:
+    module = install_plugin("dormant", "raise RuntimeError('imported')")
+    host = PluginHost.load([])
+    assert "dormant" in installed_plugins()
+    assert PluginInfo("dormant", "1.2", enabled=False, hooks=()) in host.infos()
+    assert module not in sys.modules
+
+
+def test_infos_list_what_is_on_then_what_is_off(install_plugin: InstallPlugin) -> None:
+    install_plugin("alpha", SCOPES % ("alpha", "alpha"))
+    install_plugin("zeta")
+    infos = PluginHost.load(["alpha"]).infos()
+    assert [info.name for info in infos][:3] == ["auth", "health", "alpha"]
+    assert infos[1] == PluginInfo(
+        "health", __version__, enabled=True, hooks=("station_handlers", "station_health_checks")
+    )
+    assert infos[2] == PluginInfo("alpha", "1.2", enabled=True, hooks=("station_scopes",))
+    assert {info.name for info in infos[3:]} == installed_plugins().keys() - {"alpha"}
+    assert not any(info.enabled or info.hooks for info in infos[3:])
+
+
+def test_everything_wrong_is_one_error(install_plugin: InstallPlugin) -> None:
+    install_plugin("fleet")
+    with pytest.raises(StartError) as refused:
+        PluginHost.load(["fleat", "fleet", "fleet", "xyz"])
+    assert refused.value.problems == (
+        "STATION_PLUGINS names fleat, which no installed distribution offers in the entry point group "
+        "station.plugins. Did you mean fleet?",
+        "The plugin fleet is switched on twice.",
+        "STATION_PLUGINS names xyz, which no installed distribution offers in the entry point group "
+        "station.plugins.",
+    )
+
+
+def test_the_core_is_not_switched_on_twice() -> None:
+    assert problems_of(extra=(plugin("health"),)) == ["The plugin health is switched on twice."]
+
+
+def test_one_module_under_two_names_is_a_problem(install_plugin: InstallPlugin) -> None:
+    module = install_plugin("fleet")
+    assert problems_of("fleet", extra=(plugin("other"),)) == []
+    __import__(module)
+    assert problems_of("fleet", extra=(sys.modules[module],)) == [
+        f"The plugin {module} is the same module as another plugin that is on."
+    ]
+
+
+def test_a_failing_import_is_a_problem_with_its_place(install_plugin: InstallPlugin) -> None:
+    module = install_plugin("fleet", "import station\n\nimport no_such_module\n")
+    problems = problems_of("fleet")
+    assert len(problems) == 1
+    assert problems[0].startswith(
+        "The plugin fleet cannot be imported: ModuleNotFoundError: No module named 'no_such_module' ("
+    )
+    assert problems[0].endswith(f"/{module}.py, line 3).")
+
+
+def test_an_entry_point_to_nowhere_is_a_problem(install_plugin: InstallPlugin) -> None:
+    module = install_plugin("fleet", "def broken(:\n")
+    (problem,) = problems_of("fleet")
+    assert problem.startswith("The plugin fleet cannot be imported: SyntaxError: ")
+    assert f"{module}.py, line 1" in problem
+
+
+def test_a_misspelt_hook_is_a_problem() -> None:
+    assert problems_of(extra=(plugin("one", station_handlerz=lambda: [1], station_zzz=lambda: [1]),)) == [
+        "The plugin one implements station_handlerz, which is not a hook. Did you mean station_handlers?",
+        "The plugin one implements station_zzz, which is not a hook. Did you mean station_scopes?",
+    ]
+
+
+def test_an_argument_that_a_hook_does_not_have_is_a_problem() -> None:
+    wrong = plugin("one", station_handlers=lambda app, colour: [app, colour])
+    right = plugin("two", station_scopes=lambda: {"a": "A"})
+    problems: list[str] = []
+    host = PluginHost.load([], extra=[wrong, right], problems=problems)
+    assert len(problems) == 1
+    assert problems[0].startswith("The plugin one implements a hook wrongly: ")
+    assert "'colour'" in problems[0]
+    assert "\n" not in problems[0]
+    assert host.names == ("auth", "health", "two")
+    assert host.scopes() == {"a": "A"}
+
+
+def test_a_forgotten_hookimpl_is_a_problem() -> None:
+    forgetful = plugin("one")
+    forgetful.station_scopes = dict  # type: ignore[attr-defined] # what a module does
+    assert problems_of(extra=(forgetful,)) == [
+        "The plugin one defines station_scopes without @hookimpl, so that it is never called."
+    ]
+
+
+def test_an_error_in_a_hook_names_the_plugin_and_the_place() -> None:
+    def station_scopes() -> dict[str, str]:
+        raise KeyError("size")
+
+    host = PluginHost.load([], extra=[plugin("one", station_scopes=station_scopes)])
+    with pytest.raises(StartError, match=r"^The plugin one failed in station_scopes: KeyError") as failed:
+        host.scopes()
+    assert __file__ in str(failed.value)
+    assert isinstance(failed.value.__cause__, KeyError)
+
+
+def test_an_error_of_station_leaves_a_hook_as_it_is() -> None:
+    def station_scopes() -> dict[str, str]:
+        raise NotFound("gone")
+
+    host = PluginHost.load([], extra=[plugin("one", station_scopes=station_scopes)])
+    with pytest.raises(NotFound):
+        host.scopes()
+
+
+def test_settings_that_are_no_dataclass_are_a_problem() -> None:
+    one = plugin("one", station_settings=lambda: dict)
+    two = plugin("two", station_settings=lambda: 1 / 0)
+    host = PluginHost.load([], extra=[one, two])
+    problems: list[str] = []
+    assert host.sections(problems) == {}
+    assert problems[0] == "The plugin one must return a dataclass from station_settings."
+    assert problems[1].startswith("The plugin two failed in station_settings: ZeroDivisionError")
+    with pytest.raises(StartError):
+        host.sections()
