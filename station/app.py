@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import tornado.web
 
 from station.errors import StartError
-from station.handlers import BaseHandler, NotFoundHandler
+from station.handlers import BaseHandler, NotFoundHandler, Route
 from station.logging import log_request
 from station.migrations import Migrator
 from station.plugin_manager import PluginHost
@@ -27,12 +27,11 @@ from station.security import PUBLIC, Security, SecurityScheme, http_methods, sec
 from station.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from tornado.httpserver import HTTPServer
 
     from station.config import Config
-    from station.handlers import Route
     from station.health import HealthCheck
 
 __all__ = ["Application", "RouteInfo", "make_app"]
@@ -83,8 +82,12 @@ class Application(tornado.web.Application):
 
         A request with more than 128 KiB of headers gets no answer: Tornado closes the connection.
         """
-        sizes = {"max_body_size": _MAX_BODY_SIZE, "max_header_size": _MAX_HEADER_SIZE}
+        sizes: dict[str, Any] = {"max_body_size": _MAX_BODY_SIZE, "max_header_size": _MAX_HEADER_SIZE}
         return super().listen(port, address or "", **sizes, **kwargs)
+
+    def add_handlers(self, host_pattern: str, host_handlers: object) -> None:
+        """Refuse: what is added past the hook ``station_handlers`` would pass by the audit."""
+        raise TypeError("Routes come from the hook station_handlers, so that each of them is audited.")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, *, migrate: bool = True) -> AsyncIterator[Application]:
@@ -131,21 +134,40 @@ def make_app(
     """
     problems = config.problems()
     host = PluginHost.load(config.plugins, extra=plugins, problems=problems)
-    rules = [rule for own in host.call("station_handlers").values() for rule in own]
-    schemes = _security_schemes(config, host)
-    problems += _audit(rules, schemes)
+    rules: list[Route] = []
+    try:
+        rules += _routes(host, problems)
+        problems += _audit(rules, _security_schemes(config, host, problems))
+    except StartError as error:
+        problems += error.problems
     if problems:
         raise StartError(problems)
     return Application(config, host, rules, resources)
 
 
-def _security_schemes(config: Config, host: PluginHost) -> dict[str, SecurityScheme]:
+def _routes(host: PluginHost, problems: list[str]) -> list[Route]:
+    routes: list[Route] = []
+    for name, own in host.call("station_handlers").items():
+        for rule in own:
+            if isinstance(rule, Route):
+                routes.append(rule)
+            else:
+                problems.append(
+                    f"The plugin {name} gives {rule!r} as a route; make it with station.handlers.route."
+                )
+    return routes
+
+
+def _security_schemes(config: Config, host: PluginHost, problems: list[str]) -> dict[str, SecurityScheme]:
     sections = host.sections()
     schemes: dict[str, SecurityScheme] = {}
     for name in host.names:
         settings = config.sections.get(name) or (sections[name]() if name in sections else None)
         own = host.call_one(name, "station_security_schemes", settings=settings, scopes=host.scopes())
-        schemes |= {scheme.name: scheme for scheme in own or ()}
+        for scheme in own or ():
+            if scheme.name in {PUBLIC.scheme, *schemes}:
+                problems.append(f"The plugin {name} offers the scheme {scheme.name}, which is taken already.")
+            schemes[scheme.name] = scheme
     return schemes
 
 
@@ -153,25 +175,30 @@ def _audit(rules: Sequence[Route], schemes: dict[str, SecurityScheme]) -> list[s
     """Find every method that declares nothing, or what nobody offers."""
     problems = []
     for rule in rules:
-        if not issubclass(rule.handler_class, BaseHandler):
+        handler, path = rule.handler_class, rule.regex.pattern
+        if not issubclass(handler, BaseHandler):
             problems.append(
-                f"{rule.handler_class.__qualname__} ({rule.regex.pattern}) is no BaseHandler and would answer "
-                "HTML: derive it from BaseHandler, or give the route a demand."
+                f"{handler.__qualname__} ({path}) is no BaseHandler and would answer HTML: derive it from "
+                "BaseHandler, or give the route a demand."
             )
-        for name, method in http_methods(rule.handler_class):
-            where = f"{rule.handler_class.__module__}.{rule.handler_class.__qualname__}.{name.lower()}"
+        for name, method in http_methods(handler):
+            where = f"{handler.__module__}.{handler.__qualname__}.{name.lower()}"
             security = security_of(method)
             if security is None:
                 problems.append(
-                    f"{where} ({rule.regex.pattern}) declares neither a demand nor @public: put "
-                    f"@public or the decorator of one of {', '.join(schemes)} outermost on it."
+                    f"{where} ({path}) declares neither a demand nor @public: put @public or the decorator "
+                    f"of one of {', '.join(schemes)} outermost on it."
                 )
-            elif security != PUBLIC and security.scheme not in schemes:
-                problems.append(f"{where} demands {security.scheme}, which no plugin that is on offers.")
             elif security != PUBLIC:
-                catalogue = schemes[security.scheme].scopes
-                unknown = sorted(security.scopes - catalogue.keys()) if catalogue is not None else []
-                problems += [
-                    f"{where} asks for the scope {scope}, which nothing declares." for scope in unknown
-                ]
+                problems += [f"{where} {refused}" for refused in _refused(security, schemes)]
     return problems
+
+
+def _refused(security: Security, schemes: dict[str, SecurityScheme]) -> Iterator[str]:
+    """What is wrong with a demand."""
+    scheme = schemes.get(security.scheme)
+    if scheme is None:
+        yield f"demands {security.scheme}, which no plugin that is on offers."
+    elif scheme.scopes is not None:
+        for scope in sorted(security.scopes - scheme.scopes.keys()):
+            yield f"asks for the scope {scope}, which nothing declares."

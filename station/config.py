@@ -32,6 +32,7 @@ __all__ = ["Config", "load_config", "load_plugins"]
 _SECRET_BYTES = 32
 # As browsers write it (RFC 6454 6.2): any other spelling would never match.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DATABASE = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 ThrottleName = Literal["token", "login", "register", "forgot", "revoke", "introspect", "failure"]
 
@@ -73,6 +74,13 @@ def _issuer(value: object) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or set("?#") & set(issuer):
         raise ValueError("be an http or https URL without query or fragment")
     return issuer
+
+
+def _database(value: object) -> str:
+    name = text(value)
+    if not _DATABASE.fullmatch(name):
+        raise ValueError("be the name of a database: at most 63 letters, digits, - and _")
+    return name
 
 
 def _url(*schemes: str) -> Callable[[object], str]:
@@ -141,7 +149,7 @@ class Config:
         parse=_url("mongodb", "mongodb+srv"),
         repr=False,
     )
-    mongodb_database: str = setting("The name of the database.", default="station", parse=text)
+    mongodb_database: str = setting("The name of the database.", default="station", parse=_database)
     redis_url: str | None = setting(
         "The Redis server; unset, development starts an embedded engine.",
         default=None,

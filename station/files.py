@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from station.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["keep_secret", "private_directory"]
@@ -17,8 +19,9 @@ _SECRET_LENGTH = 32
 
 
 def private_directory(path: Path) -> Path:
-    """Make the directory if it is missing, with mode 0700, and return it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the directory if it is missing, with mode 0700, and return it; raises `ConfigError`."""
+    with _reported():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
@@ -28,18 +31,24 @@ def keep_secret(path: Path) -> str:
     Two processes that start together end with the same secret: the file appears whole, by a hard link.
     Raises `ConfigError` where it can be neither read nor made, or was cut short.
     """
-    try:
-        private_directory(path.parent)
+    private_directory(path.parent)
+    with _reported():
         if not path.exists():
             _make_secret(path)
         secret = path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError as error:
-        demand = "must be a directory that Station may read and write"
-        raise ConfigError([f"STATION_DATA_DIR {demand}: {path}: {error.strerror}."]) from error
     if len(secret) < _SECRET_LENGTH:
         demand = f"must hold at least {_SECRET_LENGTH} characters"
         raise ConfigError([f"{path} {demand}; remove it and Station makes a new one."])
     return secret
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        demand = "must be a directory that Station may read and write"
+        raise ConfigError([f"STATION_DATA_DIR {demand}: {error.filename}: {error.strerror}."]) from error
 
 
 def _make_secret(path: Path) -> None:

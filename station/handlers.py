@@ -258,12 +258,11 @@ def _status_of(error: BaseException | None) -> int:
     return error.status if isinstance(error, errors.ResponseError) else 500
 
 
-def _flatten(messages: object, path: str = "") -> Iterator[tuple[str, list[str]]]:
+def _flatten(messages: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
     """Turn marshmallow's nested messages into pairs of a dotted field name and its messages."""
     if isinstance(messages, dict):
         for key, value in messages.items():
-            # what is wrong with an object as a whole belongs to the object
-            name = path or "body" if key == "_schema" else f"{path}.{key}" if path else str(key)
-            yield from _flatten(value, name)
+            yield from _flatten(value, path if key == "_schema" else (*path, str(key)))
     else:
-        yield path, [str(message) for message in (messages if isinstance(messages, list) else [messages])]
+        found = messages if isinstance(messages, list) else [messages]
+        yield ".".join(path) or "body", [str(message) for message in found]

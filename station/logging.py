@@ -1,4 +1,4 @@
-"""Structured logs: readable lines in development, one JSON object a line elsewhere.
+"""Structured logs: one JSON object a line in production, readable lines elsewhere.
 
 Every record carries the id of the request it was made for. The access log holds method, path (never the
 query), status, duration, address and request id.
@@ -33,16 +33,18 @@ def configure_logging(env: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.addFilter(_RequestIdFilter())
     if env == "production":
-        names = {"asctime": "time", "levelname": "level", "name": "logger"}
-        fields = "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s"
-        handler.setFormatter(JsonFormatter(fields, rename_fields=names))
+        names = {"levelname": "level", "name": "logger"}
+        fields = "%(levelname)s %(name)s %(message)s %(request_id)s"
+        handler.setFormatter(JsonFormatter(fields, rename_fields=names, timestamp="time"))
     else:
         form = "%(asctime)s %(levelname)-7s %(name)s [%(request_id).8s] %(message)s"
         handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("pymongo").setLevel(logging.WARNING)
+    # Below, pymongo logs whole commands, and Tornado whole headers that it cannot parse: secrets are in both.
+    for name in ("pymongo", "tornado.general"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def log_request(handler: RequestHandler) -> None:

@@ -22,7 +22,7 @@ from station.embedded import embedded_engines
 from station.errors import ServiceUnavailable, StartError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from motor.motor_asyncio import AsyncIOMotorDatabase
 
@@ -69,17 +69,11 @@ async def open_resources(config: Config) -> AsyncIterator[Resources]:
         if mongodb_uri is None or redis_url is None:
             engines = await stack.enter_async_context(embedded_engines(config.data_dir))
             mongodb_uri, redis_url = engines.mongodb_uri, engines.redis_url
-        mongodb: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            mongodb_uri, tz_aware=True, serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000)
-        )
-        stack.callback(mongodb.close)
-        redis = Redis.from_url(
-            redis_url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
-        )
-        stack.push_async_callback(redis.aclose)
-        problems = [await _mongodb_problem(mongodb), await _redis_problem(redis)]
-        if found := [problem for problem in problems if problem]:
-            raise StartError(found)
+        problems: list[str] = []
+        mongodb = await _open_mongodb(mongodb_uri, stack, problems)
+        redis = await _open_redis(redis_url, stack, problems)
+        if mongodb is None or redis is None:
+            raise StartError(problems)
         yield Resources(secure_database(mongodb, config.mongodb_database), redis)
 
 
@@ -96,24 +90,49 @@ def secure_database(
     )
 
 
-async def _mongodb_problem(mongodb: AsyncIOMotorClient[dict[str, Any]]) -> str | None:
+async def _open_mongodb(
+    uri: str, stack: contextlib.AsyncExitStack, problems: list[str]
+) -> AsyncIOMotorClient[dict[str, Any]] | None:
+    mongodb: AsyncIOMotorClient[dict[str, Any]]
     try:
+        mongodb = AsyncIOMotorClient(
+            uri, tz_aware=True, serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000)
+        )
+        stack.callback(mongodb.close)
         hello = await mongodb.admin.command("hello")
-    except PyMongoError as error:
-        return f"MONGODB_URI: MongoDB does not answer ({type(error).__name__}); check that it runs there."
-    if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        return (
+    except (PyMongoError, OSError, ValueError) as error:
+        problems.append(_no_answer("MONGODB_URI: MongoDB", error))
+        return None
+    if not follows_changes(hello):
+        problems.append(
             "MONGODB_URI: this MongoDB is not a replica set, which change streams need; start mongod with "
             "--replSet rs0 and run rs.initiate() once (one node suffices)."
         )
-    return None
+        return None
+    return mongodb
 
 
-async def _redis_problem(redis: Redis) -> str | None:
+def follows_changes(hello: Mapping[str, object]) -> bool:
+    """Whether a MongoDB that answers ``hello`` so has change streams: a replica set's member, or a mongos."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+async def _open_redis(url: str, stack: contextlib.AsyncExitStack, problems: list[str]) -> Redis | None:
     try:
+        redis = Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
+        stack.push_async_callback(redis.aclose)
         await redis.ping()
-    except RedisError as error:
-        return (
-            f"REDIS_URL: Redis does not answer ({type(error).__name__}); check that it runs there."
-        )
-    return None
+    except (
+        RedisError,
+        OSError,
+        ValueError,
+        TypeError,
+    ) as error:  # TypeError: an unknown parameter of the URL
+        problems.append(_no_answer("REDIS_URL: Redis", error))
+        return None
+    return redis
+
+
+def _no_answer(store: str, error: Exception) -> str:
+    # The drivers' own words may hold a part of the URL, and with it of a password.
+    return f"{store} does not answer ({type(error).__name__}); check that it runs there and lets Station in."

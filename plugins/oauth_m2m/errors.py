@@ -145,14 +145,17 @@ class ServerError(OAuthError):
 
 
 def from_response_error(error: ResponseError) -> OAuthError:
-    """The same refusal in the words of RFC 6749: status and headers (Allow, Retry-After) stay."""
+    """The same refusal in the words of RFC 6749: headers (Allow, Retry-After) stay, and the status too.
+
+    But for 415: RFC 6749 5.2 answers 400 to what it cannot read.
+    """
     if error.status in {429, 503}:
         found: OAuthError = TemporarilyUnavailable(error.description, headers=error.headers)
     elif error.status >= 500:
         found = ServerError(error.description, headers=error.headers)
     else:
         found = InvalidRequest(error.description, headers=error.headers)
-    found.status = error.status
+    found.status = 400 if error.status == 415 else error.status
     return found
 
 

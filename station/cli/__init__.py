@@ -26,6 +26,7 @@ from station import __version__
 from station.cli import inspection, migrate, serve
 from station.cli.boot import Boot
 from station.cli.group import StationGroup
+from station.demo import demo
 
 __all__ = ["Boot", "main"]
 
@@ -53,3 +54,4 @@ main.add_command(inspection.config)
 main.add_command(inspection.plugins)
 main.add_command(inspection.routes)
 main.add_command(migrate.migrate)
+main.add_command(demo)

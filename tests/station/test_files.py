@@ -49,10 +49,15 @@ def test_all_who_start_together_get_the_same_secret(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 20  # no drafts are left
 
 
-def test_a_directory_that_cannot_be_made_is_a_problem_of_the_configuration(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_used_is_a_problem_of_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"^STATION_DATA_DIR must be a directory .*file/jwt\.secret: .+\.$"):
-        keep_secret(tmp_path / "file" / "jwt.secret")
+    for make in (private_directory, lambda path: keep_secret(path / "jwt.secret")):
+        with pytest.raises(ConfigError) as refused:
+            make(tmp_path / "file")
+        assert refused.value.problems == (
+            "STATION_DATA_DIR must be a directory that Station may read and write: "
+            f"{tmp_path / 'file'}: File exists.",
+        )
     (tmp_path / "jwt.secret").mkdir()
     with pytest.raises(ConfigError, match="Is a directory"):
         keep_secret(tmp_path / "jwt.secret")

@@ -278,12 +278,9 @@ def test_misuse_of_the_decorators_fails_at_import() -> None:
     for names in ((), ("",), ("a b",), ('a"b',), ("a\\b",), ("bot:api", "é")):
         with pytest.raises(ValueError, match="scope"):
             scopes(*names)
-    bare: Any = scopes
+    without_parentheses: Any = scopes
     with pytest.raises(TypeError):
-
-        class _Bare(BaseHandler):
-            @bare
-            def get(self) -> None: ...
+        without_parentheses(Guarded.get)
 
 
 @pytest.mark.row("B10")
