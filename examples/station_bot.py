@@ -2,7 +2,7 @@
 
     STATION_CLIENT_ID=station-bot STATION_CLIENT_SECRET=... python station_bot.py http://127.0.0.1:3001
 
-Needs ``pip install authlib httpx``. Authlib fetches the token and renews it before it ends; what is left to
+Needs ``pip install authlib httpx2``. Authlib fetches the token and renews it before it ends; what is left to
 the bot is to take a new one when Station says that the old one is dead (401), and to wait when it is told
 to (429, 503).
 """
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 
 class StationBot:
-    """Calls one Station; use it as an async context manager. ``options`` go to httpx."""
+    """Calls one Station; use it as an async context manager. ``options`` go to httpx2."""
 
     def __init__(self, url: str, client_id: str, client_secret: str, **options: Any) -> None:
-        self._token_endpoint = f"{url}/auth/token"
         self.http = AsyncOAuth2Client(
             client_id,
             client_secret,
-            token_endpoint=self._token_endpoint,
+            token_endpoint=f"{url}/auth/token",
+            grant_type="client_credentials",
             token_endpoint_auth_method="client_secret_basic",  # noqa: S106 - the name of a method
             base_url=url,
             **options,
@@ -43,11 +43,11 @@ class StationBot:
 
     async def login(self) -> None:
         """Fetch a token for everything that the bot is registered for."""
-        await self.http.fetch_token(self._token_endpoint, grant_type="client_credentials")
+        await self.http.fetch_token()
 
-    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def call(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Call a handler; a dead token is replaced once, a busy Station is asked again once."""
-        response: httpx.Response = await self.http.request(method, path, **options)
+        response: httpx2.Response = await self.http.request(method, path, **options)
         if response.status_code == 401:
             await self.login()
             response = await self.http.request(method, path, **options)

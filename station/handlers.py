@@ -141,6 +141,12 @@ class BaseHandler(RequestHandler):
                 "A compressed body is not read: send it without Content-Encoding."
             )
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Refuse NUL as well as what is not UTF-8: file systems and databases fail on it."""
+        if b"\0" in value:
+            raise HTTPError(400)
+        return super().decode_argument(value, name)
+
     @public
     def options(self, *_args: str, **_kwargs: str) -> None:
         """Answer what is allowed here, and a CORS preflight (Fetch 3.2)."""
@@ -203,7 +209,8 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Log failures of ours with their cause; a refusal is one debug line."""
-        status = _status_of(value)
+        status = value.status_code if isinstance(value, HTTPError) else 500
+        status = self.response_error(value, status).status
         if status < 500:
             _log.debug("refused: %s", type(value).__name__)
         elif status == 503:
@@ -250,12 +257,6 @@ def _problem(status: int) -> errors.ProblemError:
         error.code = _CLIENT_ERRORS[status].lower().replace(" ", "-")
         return error
     return errors.InternalError("Station failed to answer; the request id finds the reason in its log.")
-
-
-def _status_of(error: BaseException | None) -> int:
-    if isinstance(error, HTTPError):
-        return error.status_code
-    return error.status if isinstance(error, errors.ResponseError) else 500
 
 
 def _flatten(messages: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
     from tornado.ioloop import IOLoop
 
+# pytest-tornado would make asyncio create a loop of its own that nobody closes
+asyncio.set_event_loop(None)
+
 settings.register_profile("station", deadline=None)
 settings.load_profile("station")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CLIENT_ID", "ActivationSchema", "RegistrationSchema", "client_json"]
 
 CLIENT_ID = r"[a-z0-9-]{1,128}"
+_MAX_SCOPE = 2000  # both spellings of the scope in a token then leave its header under 8 KiB
 
 
 def _client_id(value: str) -> None:
@@ -36,12 +37,28 @@ def _scope(value: str) -> None:
         raise ValidationError("Is not a scope name (RFC 6749 3.3) without commas.")
 
 
+def _together(value: list[str]) -> None:
+    if sum(map(len, value)) > _MAX_SCOPE:
+        raise ValidationError(f"Must be at most {_MAX_SCOPE} characters together.")
+
+
+class _Boolean(fields.Boolean):
+    """JSON's true and false alone; to marshmallow 1 and 1.0 are true as well."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class RegistrationSchema(Schema):
     """``POST /oauth-clients``."""
 
     client_id = fields.String(required=True, data_key="clientId", validate=_client_id)
     client_secret = fields.String(data_key="clientSecret", validate=_client_secret, load_only=True)
-    scopes = fields.List(fields.String(validate=_scope), required=True, validate=validate.Length(1, 100))
+    scopes = fields.List(
+        fields.String(validate=_scope), required=True, validate=[validate.Length(1, 100), _together]
+    )
     name = fields.String(validate=validate.Length(max=200))
     token_ttl = fields.Integer(
         data_key="tokenTtl", strict=True, validate=validate.Range(MIN_TOKEN_TTL, MAX_TOKEN_TTL)
@@ -56,7 +73,7 @@ class RegistrationSchema(Schema):
 class ActivationSchema(Schema):
     """``PATCH /oauth-clients/{clientId}``: ``{"isActive": ...}``."""
 
-    is_active = fields.Boolean(required=True, data_key="isActive", truthy={True}, falsy={False})
+    is_active = _Boolean(required=True, data_key="isActive")
 
 
 def client_json(client: Client) -> dict[str, object]:

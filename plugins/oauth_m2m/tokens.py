@@ -158,6 +158,7 @@ def _checked(header: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
         and all(type(claims[name]) is kind for name, kind in _CLAIMS.items())
         and claims["type"] == "client"
         and claims["sub"] == claims["client_id"]
+        and (claims["client_id"] + claims["jti"]).isascii()  # a lone surrogate breaks the stores' drivers
         and all(isinstance(scope, str) for scope in claims["scopes"])
         and claims["scope"] == format_scope(claims["scopes"])
         and claims["iat"] <= latest

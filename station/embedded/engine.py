@@ -185,22 +185,14 @@ def spawn(engine: Engine, program: str, directory: Path, log: Path, port: int) -
     return Instance(engine, directory, port, pid)
 
 
-def is_free(port: int) -> bool:
-    """Whether nothing listens on a port of the loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
 def free_port() -> int:
-    """A port on which nothing listens now."""
-    while not is_free(port := secrets.choice(PORTS)):
-        pass
-    return port
+    """A port of the loopback on which nothing listens."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
 
 
 def _command_line(pid: int) -> list[str] | None:

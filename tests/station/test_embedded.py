@@ -88,7 +88,7 @@ def pids(data_dir: Path) -> dict[str, int]:
 
 
 def write(endpoints: Endpoints, value: str) -> None:
-    """One acknowledged write to each engine, the weakest that a client can ask for."""
+    """One acknowledged write to each engine, with the weakest acknowledgement there is."""
     with MongoClient[dict[str, str]](endpoints.mongodb_uri) as mongodb:
         things = mongodb.test.get_collection("things", write_concern=WriteConcern(w=1, j=False))
         things.insert_one({"_id": value})
@@ -216,7 +216,8 @@ def test_killed_engines_come_back_on_their_ports_with_every_acknowledged_write(d
 
 def test_a_pid_that_now_belongs_to_somebody_else_is_left_alone(data_dir: Path) -> None:
     data_dir.mkdir()
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)", str(data_dir / "mongodb")]
+    with subprocess.Popen(sleep) as stranger:
         place = {"pid": stranger.pid, "port": 20000}
         (data_dir / "engines.json").write_text(json.dumps({"mongodb": place, "redis": place}))
         user = User(data_dir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import re
 import time
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from station.app import Application
     from station.config import Config
     from tests.conftest import Answer, Wire
+    from tests.plugins.oauth_m2m.conftest import Raw, RawAnswer
 
 NO_CREDENTIALS = 'Bearer realm="station"'
 INVALID_TOKEN = 'Bearer realm="station", error="invalid_token", error_description="The token is not valid."'
@@ -70,7 +70,7 @@ def plugins() -> list[object]:
     return [GuardedPlugin()]
 
 
-def challenge(answer: Answer) -> dict[str, str]:
+def challenge(answer: Answer | RawAnswer) -> dict[str, str]:
     """The attributes of the Bearer challenge, which must be one, well-formed and without repeats (row B8)."""
     [header] = answer.headers.get_list("WWW-Authenticate")
     scheme, _, attributes = header.partition(" ")
@@ -94,20 +94,6 @@ async def log_in(wire: Wire) -> str:
     answer = await wire.fetch("POST", "/auth/login", document=PERSON)
     assert answer.status == 200, answer.body
     return "; ".join(cookie.partition(";")[0] for cookie in answer.headers.get_list("Set-Cookie"))
-
-
-async def send_raw(wire: Wire, *lines: str) -> tuple[int, str]:
-    """Send a request with exactly these header lines; returns the status and all of the answer."""
-    return await send_raw_to(int(wire.base_url.rpartition(":")[2]), *lines)
-
-
-async def send_raw_to(port: int, *lines: str) -> tuple[int, str]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = ["GET /auth/client HTTP/1.1", "Host: station", "Connection: close", *lines, "", ""]
-    writer.write("\r\n".join(head).encode("latin-1"))
-    answer = (await reader.read()).decode("latin-1")
-    writer.close()
-    return int(answer.split(" ", 2)[1]), answer
 
 
 @pytest.mark.row("B1")
@@ -197,20 +183,14 @@ async def test_a_missing_scope_is_403_and_all_that_is_needed_is_named(wire: Wire
 
 @pytest.mark.row("B5", "B8")
 @pytest.mark.gen_test
-async def test_a_repeated_header_is_a_malformed_request(wire: Wire) -> None:
+async def test_a_repeated_header_is_a_malformed_request(wire: Wire, raw: Raw) -> None:
     token = await wire.access_token()
     bearer, other, basic = f"Bearer {token}", "bearer x.y.z", "Basic c3RhdGlvbi1ib3Q6c2VjcmV0"
-    for first, second in (
-        (bearer, bearer),
-        (bearer, other),
-        (other, bearer),
-        (bearer, basic),
-        (basic, bearer),
-    ):
-        status, answer = await send_raw(wire, f"Authorization: {first}", f"authorization: {second}")
-        assert status == 400, (first, second)
-        assert 'Bearer realm="station", error="invalid_request", error_description="' in answer
-        assert '{"error": "invalid_request", ' in answer
+    pairs = [(bearer, bearer), (bearer, other), (other, bearer), (bearer, basic), (basic, bearer)]
+    for first, second in pairs:
+        answer = await raw("GET /auth/client", f"Authorization: {first}", f"authorization: {second}")
+        assert answer.status == 400, (first, second)
+        assert challenge(answer)["error"] == answer.json["error"] == "invalid_request"
 
 
 @pytest.mark.row("B5", "B6", "B8")
@@ -257,19 +237,20 @@ async def test_a_token_in_the_form_is_not_read(wire: Wire) -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_a_malformed_header_is_refused(wire: Wire, authorization: str, status: int) -> None:
+async def test_a_malformed_header_is_refused(raw: Raw, authorization: str, status: int) -> None:
+    answer = await raw("GET /auth/client", f"Authorization: {authorization}".encode("latin-1"))
     code = {400: "invalid_request", 401: "invalid_token"}[status]
-    found, answer = await send_raw(wire, f"Authorization: {authorization}")
-    assert (found, f'realm="station", error="{code}"' in answer) == (status, True), answer
+    assert (answer.status, challenge(answer)["error"], answer.json["error"]) == (status, code, code)
 
 
 @pytest.mark.row("B9")
 @pytest.mark.gen_test
-async def test_a_token_of_64_kilobytes_is_refused(app: Application) -> None:
+async def test_a_token_of_64_kilobytes_is_refused(app: Application, raw: Raw) -> None:
     server = app.listen(0, "127.0.0.1")
     [listening] = server._sockets.values()
-    status, answer = await send_raw_to(listening.getsockname()[1], "Authorization: Bearer " + "x" * 64 * 1024)
-    assert (status, INVALID_TOKEN in answer) == (401, True)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    answer = await raw("GET /auth/client", "Authorization: Bearer " + "x" * 64 * 1024, url=url)
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, INVALID_TOKEN)
     server.stop()
 
 
