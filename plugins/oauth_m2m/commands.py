@@ -15,10 +15,9 @@ from plugins.oauth_m2m.schemas import RegistrationSchema, client_json
 from plugins.oauth_m2m.services import services_of
 
 if TYPE_CHECKING:
-    from station.cli import Boot
-
     from plugins.oauth_m2m.models import Client, Registration
     from station.app import Application
+    from station.cli import Boot
 
 __all__ = ["oauth_clients"]
 
@@ -38,7 +37,7 @@ def oauth_clients() -> None:
 @click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")
 @_as_json
 @click.pass_obj
-def register(
+def register(  # noqa: PLR0917 - click passes every option by name
     boot: Boot,
     client_id: str,
     scopes: tuple[str, ...],

@@ -20,6 +20,7 @@ class ClientsHandler(BaseHandler):
         if generated is not None:
             body["clientSecret"] = generated
         self.set_header("Location", f"/oauth-clients/{client.client_id}")
+        self.set_header("Pragma", "no-cache")  # beside no-store, RFC 7591 3.2.1
         self.write_json(body, 201)
 
 

@@ -18,7 +18,7 @@ from plugins.oauth_m2m.errors import InvalidClient
 from plugins.oauth_m2m.migrations import MIGRATIONS
 from plugins.oauth_m2m.models import Client, ClientSecret, Registration
 from plugins.oauth_m2m.stores import ClientStore
-from station.errors import Conflict, NotFound, ServiceUnavailable, ValidationFailed
+from station.errors import NotFound, ServiceUnavailable, ValidationFailed
 from station.migrations import Migrator
 from station.passwords import PasswordHasher
 from station.resources import Resources
@@ -153,8 +153,10 @@ async def test_a_generated_secret_has_256_bits_and_is_told_once(
 @pytest.mark.gen_test
 async def test_one_of_two_that_race_for_an_id_gets_it(service: ClientService, resources: Resources) -> None:
     await Migrator(resources.database, {"oauth_m2m": MIGRATIONS}).up()
-    outcomes = await asyncio.gather(*[service.register(REGISTRATION) for _ in range(2)], return_exceptions=True)
-    assert sorted(type(outcome) for outcome in outcomes if isinstance(outcome, Exception)) == [Conflict]
+    outcomes = await asyncio.gather(
+        *[service.register(REGISTRATION) for _ in range(2)], return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "tuple"]
     assert len(await service.list()) == 1
 
 
@@ -237,8 +239,10 @@ async def test_every_failure_is_one_error_after_the_same_work(
     assert set(hasher.rounds) == {2**COST}
     assert len(hasher.rounds) == len(errors)
     hasher.rounds.clear()
-    for client_id in ("unknown", "disabled", "expired", "station-bot", "rotated", "cheap"):
-        errors.append(await refused(service, credentials("wrong", "as sent", client_id=client_id)))
+    errors += [
+        await refused(service, credentials("wrong", "as sent", client_id=client_id))
+        for client_id in ("unknown", "disabled", "expired", "station-bot", "rotated", "cheap")
+    ]
     assert set(hasher.rounds) == {2 * 2**COST}  # both readings, for everybody
     assert len({(error.status, str(error.body("")), str(error.headers)) for error in errors}) == 1
 

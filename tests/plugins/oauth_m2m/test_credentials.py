@@ -222,6 +222,7 @@ def test_a_representation_holds_no_secret() -> None:
         (basic("bot:secret"), {"client_id": "other"}, "bot"),
         (None, {"client_id": "bot"}, "bot"),
         (None, {}, None),
+        (basic("bot"), {}, None),
         ("Basic !!!", {"client_id": "bot"}, None),
         ("Bearer x", {"client_id": "bot"}, None),
     ],

@@ -1,0 +1,10 @@
+"""Where clients and tokens are kept: the only part of the plugin that knows MongoDB and Redis.
+
+MongoDB is the truth about clients and revocations; Redis holds the record of every live token. Stores return
+the dataclasses of `plugins.oauth_m2m.models`, never documents.
+"""
+
+from plugins.oauth_m2m.stores.clients import ClientStore
+from plugins.oauth_m2m.stores.tokens import TokenStore
+
+__all__ = ["ClientStore", "TokenStore"]

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from marshmallow import ValidationError
+
+from plugins.oauth_m2m.models import Client, ClientSecret, Registration
+from plugins.oauth_m2m.schemas import ActivationSchema, RegistrationSchema, client_json, timestamp
+
+GOOD: dict[str, Any] = {"clientId": "station-bot", "scopes": ["bot:api"]}
+
+
+def bad_fields(document: dict[str, Any]) -> set[str]:
+    return set(RegistrationSchema().validate(document))
+
+
+def test_a_registration() -> None:
+    assert RegistrationSchema().load(GOOD) == Registration("station-bot", ("bot:api",))
+    everything = {
+        **GOOD,
+        "scopes": ["bot:write", "bot:api", "bot:write"],
+        "clientSecret": "s" * 32,
+        "name": "The bot",
+        "tokenTtl": 60,
+    }
+    assert RegistrationSchema().load(everything) == Registration(
+        "station-bot", ("bot:write", "bot:api"), client_secret="s" * 32, name="The bot", token_ttl=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("clientId", ["a", "-", "0", "a" * 128, "station-bot"]),
+        ("clientSecret", ["s" * 32, "s" * 128, "!~" * 16, '"\\' * 16]),
+        ("scopes", [["!"], ["a", "b", "a"], ["bot:api/x"], ["s"] * 100]),
+        ("name", ["", "n" * 200, "Ünïcode\n"]),
+        ("tokenTtl", [60, 3600]),
+    ],
+)
+def test_what_a_field_may_be(field: str, values: list[object]) -> None:
+    for value in values:
+        assert bad_fields({**GOOD, field: value}) == set(), value
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("clientId", ["", "a" * 129, "A", "a_b", "a b", "a\n", "ä", "usr_1", None, 7, ["a"]]),
+        ("clientSecret", ["", "s" * 31, "s" * 129, "s" * 31 + " ", "s" * 31 + "\n", "s" * 31 + "é", None, 7]),
+        ("scopes", [[], "bot:api", [""], ["a b"], ["a,b"], ['a"'], ["a\\"], ["ä"], ["a\t"], [None], [["a"]]]),
+        ("scopes", [["s"] * 101, None, {"a": "b"}, ["good", "not good"]]),
+        ("name", ["n" * 201, None, 7]),
+        ("tokenTtl", [59, 3601, "60", 60.5, None, [60]]),
+        ("client_id", ["station-bot"]),  # the names of the wire are camelCase
+        ("isActive", [True]),
+    ],
+)
+def test_what_a_field_may_not_be(field: str, values: list[object]) -> None:
+    for value in values:
+        assert bad_fields({**GOOD, field: value}) == {field}, value
+
+
+def test_every_bad_field_is_named_at_once() -> None:
+    assert bad_fields({}) == {"clientId", "scopes"}
+    everything = {"clientId": "", "clientSecret": "", "scopes": [], "name": 1, "tokenTtl": 1, "more": 1}
+    assert bad_fields(everything) == set(everything)
+
+
+def test_a_refused_secret_is_not_repeated() -> None:
+    secret = "a-secret-that-is-too-short"
+    with pytest.raises(ValidationError) as error:
+        RegistrationSchema().load({**GOOD, "clientSecret": secret})
+    assert secret not in str(error.value.messages)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_an_activation(value: bool) -> None:
+    assert ActivationSchema().load({"isActive": value}) == {"is_active": value}
+
+
+@pytest.mark.parametrize("document", [{}, {"isActive": "true"}, {"isActive": None}, {"isActive": []}])
+def test_an_activation_is_a_boolean(document: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="isActive"):
+        ActivationSchema().load(document)
+
+
+def test_a_client_is_shown_without_its_secrets() -> None:
+    moment = datetime(2025, 1, 2, 3, 4, 5, 678_000, UTC)
+    client = Client(
+        id="1",
+        client_id="station-bot",
+        name="The bot",
+        salt="a-salt",
+        secrets=(ClientSecret("s1", "a-hash", moment),),
+        scopes=("bot:api",),
+        is_active=True,
+        token_ttl=None,
+        generation="g1",
+        version=1,
+        created_at=moment,
+        updated_at=moment,
+    )
+    assert client_json(client) == {
+        "id": "1",
+        "clientId": "station-bot",
+        "name": "The bot",
+        "scopes": ["bot:api"],
+        "isActive": True,
+        "tokenTtl": None,
+        "createdAt": "2025-01-02T03:04:05.678Z",
+        "updatedAt": "2025-01-02T03:04:05.678Z",
+    }
+
+
+def test_a_timestamp_has_milliseconds_even_on_the_second() -> None:
+    assert timestamp(datetime(2025, 1, 2, tzinfo=UTC)) == "2025-01-02T00:00:00.000Z"
