@@ -205,9 +205,12 @@ class Config:
         parse=_origins,
     )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
-        "The proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Request-ID are believed (CIDR).",
+        "The proxies whose X-Forwarded-For and X-Request-ID are believed (CIDR).",
         default=(),
         parse=_networks,
+    )
+    audit_retention_days: int = setting(
+        "How many days the events of the audit are kept.", default=400, parse=integer(minimum=1, maximum=3650)
     )
     token_throttle_ttl_ms: int = _window(_TOKEN, "AUTH_TOKEN_THROTTLE_TTL_MS")
     token_throttle_limit: int = _limit(_TOKEN, "AUTH_TOKEN_THROTTLE_LIMIT", 10)

@@ -22,7 +22,7 @@ from station.embedded import embedded_engines
 from station.errors import ServiceUnavailable, StartError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
     from motor.motor_asyncio import AsyncIOMotorDatabase
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Resources", "open_resources"]
 
 _TIMEOUT_SECONDS = 2.0
+_TIMEOUT_MS = int(_TIMEOUT_SECONDS * 1000)
 _UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError, RedisError)
 
 
@@ -95,15 +96,20 @@ async def _open_mongodb(
 ) -> AsyncIOMotorClient[dict[str, Any]] | None:
     mongodb: AsyncIOMotorClient[dict[str, Any]]
     try:
+        # a server that is frozen is found out by its heartbeat, which no read has to time out for
         mongodb = AsyncIOMotorClient(
-            uri, tz_aware=True, serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000)
+            uri,
+            tz_aware=True,
+            serverSelectionTimeoutMS=_TIMEOUT_MS,
+            connectTimeoutMS=_TIMEOUT_MS,
+            heartbeatFrequencyMS=_TIMEOUT_MS,
         )
         stack.callback(mongodb.close)
         hello = await mongodb.admin.command("hello")
     except (PyMongoError, OSError, ValueError) as error:
         problems.append(_no_answer("MONGODB_URI: MongoDB", error))
         return None
-    if not follows_changes(hello):
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
         problems.append(
             "MONGODB_URI: this MongoDB is not a replica set, which change streams need; start mongod with "
             "--replSet rs0 and run rs.initiate() once (one node suffices)."
@@ -112,22 +118,13 @@ async def _open_mongodb(
     return mongodb
 
 
-def follows_changes(hello: Mapping[str, object]) -> bool:
-    """Whether a MongoDB that answers ``hello`` so has change streams: a replica set's member, or a mongos."""
-    return "setName" in hello or hello.get("msg") == "isdbgrid"
-
-
 async def _open_redis(url: str, stack: contextlib.AsyncExitStack, problems: list[str]) -> Redis | None:
     try:
         redis = Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
         stack.push_async_callback(redis.aclose)
         await redis.ping()
-    except (
-        RedisError,
-        OSError,
-        ValueError,
-        TypeError,
-    ) as error:  # TypeError: an unknown parameter of the URL
+    except (RedisError, OSError, ValueError, TypeError) as error:
+        # an unknown parameter of the URL is a TypeError
         problems.append(_no_answer("REDIS_URL: Redis", error))
         return None
     return redis

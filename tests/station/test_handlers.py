@@ -474,7 +474,7 @@ async def test_a_body_beyond_the_servers_limit_is_400_at_once(app: Application) 
         b"[" * 100_000,
         b"[" * 100_000 + b"]" * 100_000,
         b'{"title":' * 40_000,
-        b'{"title": "a", "meta": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"title": "a", "meta": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
     ids=lambda body: str(body[:30]),
 )
@@ -640,8 +640,8 @@ async def test_a_store_that_is_away_is_503_and_its_url_in_no_log(wire: Wire, log
         ("http-403", 403, "forbidden"),
         ("http-404", 404, "not-found"),
         ("http-405", 405, "method-not-allowed"),
-        ("http-409", 409, "conflict"),
-        ("http-418", 418, "i'm-a-teapot"),
+        ("http-409", 409, "http-409"),
+        ("http-418", 418, "http-418"),
         ("http-499", 500, "internal-error"),
         ("http-500", 500, "internal-error"),
         ("http-503", 503, "temporarily-unavailable"),
@@ -836,10 +836,17 @@ def test_a_demand_on_a_route_leaves_the_handler_as_it_was() -> None:
 @pytest.mark.gen_test
 async def test_the_handshake_of_a_websocket_is_protected(wire: Wire) -> None:
     url = wire.base_url.replace("http", "ws") + "/socket"
-    with pytest.raises(HTTPClientError) as refused:
-        await websocket_connect(url)
-    assert refused.value.code == 403
-    connection = await websocket_connect(HTTPRequest(url, headers={"X-Key": "open sesame"}))
+    key = {"X-Key": "open sesame"}
+    for headers in (
+        {},
+        {**key, "Origin": "https://evil.example"},
+        {**key, "Origin": "https://[::1"},
+        {**key, "Sec-Fetch-Site": "cross-site"},
+    ):
+        with pytest.raises(HTTPClientError) as refused:
+            await websocket_connect(HTTPRequest(url, headers=headers))
+        assert refused.value.code == 403
+    connection = await websocket_connect(HTTPRequest(url, headers={**key, "Origin": ORIGIN}))
     await connection.write_message("hello")
     assert await connection.read_message() == "hello"
     connection.close()

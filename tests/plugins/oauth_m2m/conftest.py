@@ -16,6 +16,7 @@ from tornado.httputil import HTTPHeaders
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from station.config import Config
     from tests.conftest import Answer
 
 DESCRIPTION = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,300}")  # RFC 6749 5.2
@@ -49,9 +50,18 @@ class Raw(Protocol):
 
 
 class Refusal(Protocol):
-    """Assert that an answer is this OAuth error in every detail; returns its description."""
+    """Assert that an answer is this OAuth error in every detail; returns its description.
 
-    def __call__(self, answer: Answer | RawAnswer, status: int, code: str) -> str: ...
+    ``case`` says in a failure which entry of a table it was.
+    """
+
+    def __call__(self, answer: Answer | RawAnswer, status: int, code: str, case: object = "") -> str: ...
+
+
+@pytest.fixture
+def config(config: Config, request: pytest.FixtureRequest) -> Config:
+    """The usual configuration, with the fields that a test parametrises it with (``indirect=True``)."""
+    return dataclasses.replace(config, **getattr(request, "param", {}))
 
 
 @pytest.fixture
@@ -81,8 +91,8 @@ def raw(base_url: str, http_server: object) -> Raw:
 def refusal() -> Refusal:
     """See `Refusal`."""
 
-    def check(answer: Answer | RawAnswer, status: int, code: str) -> str:
-        assert (answer.status, answer.json["error"]) == (status, code), answer.body
+    def check(answer: Answer | RawAnswer, status: int, code: str, case: object = "") -> str:
+        assert (answer.status, answer.json["error"]) == (status, code), (case, answer.body)
         assert answer.json.keys() <= {"error", "error_description"}
         assert answer.headers.get_list("Content-Type") == ["application/json"]
         assert answer.headers.get_list("Cache-Control") == ["no-store"]

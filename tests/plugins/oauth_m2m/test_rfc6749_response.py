@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
 import json
 import random
 import re
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from station.app import Application
-    from station.config import Config
     from tests.conftest import Answer, Server, Wire
     from tests.plugins.oauth_m2m.conftest import Raw, RawAnswer, Refusal
 
@@ -32,12 +30,6 @@ BASIC = "Basic " + base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
 GRANT = {"grant_type": "client_credentials"}
 FORM = "Content-Type: application/x-www-form-urlencoded"
 ENDPOINTS = ["/auth/token", "/auth/revoke"]
-
-
-@pytest.fixture
-def config(config: Config, request: pytest.FixtureRequest) -> Config:
-    """The usual configuration, with the fields that a test asks for."""
-    return dataclasses.replace(config, **getattr(request, "param", {}))
 
 
 async def register(wire: Wire, **fields: object) -> None:
@@ -202,7 +194,7 @@ async def test_input_is_never_reflected_raw(wire: Wire, raw: Raw, refusal: Refus
     ["Authorization", "Content-Type", "Origin", "User-Agent", "X-Forwarded-For", "X-Request-ID", "Accept"],
 )
 @pytest.mark.gen_test
-async def test_headers_are_never_reflected_raw(wire: Wire, raw: Raw, name: str) -> None:
+async def test_headers_are_never_reflected_raw(wire: Wire, raw: Raw, refusal: Refusal, name: str) -> None:
     """9110 5.5: fields that contain CR, LF or NUL are dangerous; nor does a quote leave where it came in."""
     await register(wire)
     body = urlencode({**GRANT, "client_id": CLIENT, "client_secret": SECRET}).encode()
@@ -213,6 +205,8 @@ async def test_headers_are_never_reflected_raw(wire: Wire, raw: Raw, name: str) 
         assert answer.status in {200, 400, 401, 403}
         if answer.headers.get("Content-Type"):  # not one of Tornado's bare refusals of control characters
             assert_clean(answer)
+            if answer.status != 200:
+                refusal(answer, answer.status, answer.json["error"], value)
 
 
 def assert_clean(answer: RawAnswer) -> None:
@@ -245,7 +239,6 @@ def assert_clean(answer: RawAnswer) -> None:
         ("POST /auth/token", ["Content-Type: multipart/form-data; boundary=b"], 400),
         ("POST /auth/revoke", ["Content-Type: multipart/form-data"], 400),
         ("POST /auth/token", [FORM, "Content-Encoding: gzip"], 400),
-        ("DELETE /auth/token", [FORM, "Content-Encoding: gzip"], 405),
     ],
 )
 @pytest.mark.gen_test
@@ -259,9 +252,6 @@ async def test_refusals_of_the_framework_are_json(
     if status == 404:
         assert (answer.status, answer.json["code"]) == (404, "not-found")
         assert answer.headers["Content-Type"] == "application/problem+json"
-    elif status == 405 and headers:
-        assert answer.status in {400, 405}
-        assert answer.json["error"] == "invalid_request"
     else:
         refusal(answer, status, "invalid_request")
 

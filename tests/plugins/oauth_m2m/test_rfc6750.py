@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from tests.conftest import Answer, Wire
     from tests.plugins.oauth_m2m.conftest import Raw, RawAnswer
 
-NO_CREDENTIALS = 'Bearer realm="station"'
-INVALID_TOKEN = 'Bearer realm="station", error="invalid_token", error_description="The token is not valid."'
+METADATA = "http://127.0.0.1:3001/.well-known/oauth-protected-resource"
+NO_CREDENTIALS = f'Bearer realm="station", resource_metadata="{METADATA}"'
+INVALID_TOKEN = (
+    'Bearer realm="station", error="invalid_token", error_description="The token is not valid.", '
+    f'resource_metadata="{METADATA}"'
+)
 ATTRIBUTE = re.compile(r'(?P<name>[a-z_]+)="(?P<value>[\x20\x21\x23-\x5b\x5d-\x7e]*)"')  # RFC 6750 3
 PERSON = {"email": "ada@example.com", "password": "correct horse battery"}
 FOREIGN = "https://evil.example"
@@ -170,6 +174,7 @@ async def test_a_missing_scope_is_403_and_all_that_is_needed_is_named(wire: Wire
             "error": "insufficient_scope",
             "error_description": f"This needs the scope {scope}.",
             "scope": scope,
+            "resource_metadata": METADATA,
         }
         assert answer.json["error"] == "insufficient_scope"
     assert (await wire.fetch("PUT", "/guarded", bearer=token)).status == 200

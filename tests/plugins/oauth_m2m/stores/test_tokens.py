@@ -27,9 +27,9 @@ def tokens(resources: Resources) -> TokenStore:
     return TokenStore(resources)
 
 
-def record(jti: str = "j1", *, lifetime: int = 60) -> TokenRecord:
+def record() -> TokenRecord:
     iat = int(time.time())
-    return TokenRecord(jti, "station-bot", ("bot:api",), iat, iat + lifetime, "203.0.113.9", "curl/8")
+    return TokenRecord("j1", "station-bot", ("bot:api",), iat, iat + 60, "203.0.113.9", "curl/8")
 
 
 @pytest.mark.gen_test
