@@ -10,6 +10,9 @@
 
 A hash is ``$bcrypt-sha256$v=2,t=2b,r=12$<salt, 22>$<digest, 31>``, passlib's ``bcrypt_sha256``. bcrypt reads
 72 bytes and stops at a NUL, so what it gets is the base64 of HMAC-SHA256, keyed by the salt, over the secret.
+
+What other tools made of the secret alone, ``$2b$12$<salt><digest>``, is verified as well. Many of them cut a
+secret at 72 bytes, so a longer candidate never matches such a hash, after the same work.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import bcrypt
@@ -32,13 +35,14 @@ import bcrypt
 from station.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-__all__ = ["PasswordHasher", "Verified"]
+__all__ = ["PasswordHasher", "StoredHash", "Verified", "parse_hash"]
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _QUEUE_SIZE = 64
 _NICENESS = 10
+_BCRYPT_BYTES = 72
 
 # 22 characters hold 132 bits and the salt has 128: the last character is one of four.
 _SALT = re.compile(r"[./A-Za-z0-9]{21}[.Oeu]")
@@ -46,20 +50,37 @@ _HASH = re.compile(
     r"\$bcrypt-sha256\$v=2,t=2b,r=(?P<cost>[1-9][0-9]?)"
     rf"\$(?P<salt>{_SALT.pattern})\$(?P<digest>[./A-Za-z0-9]{{31}})"
 )
+_RAW_HASH = re.compile(
+    rf"\$2b\$(?P<cost>[0-9]{{2}})\$(?P<salt>{_SALT.pattern})(?P<digest>[./A-Za-z0-9]{{31}})"
+)
 
 T = TypeVar("T")
 
-_Groups = dict[tuple[str, int], list[tuple[int, str]]]
-"""Salt and cost -> the digests made with them, each with its place in the caller's sequence."""
+_Groups = dict[tuple[str, int, bool], list[tuple[int, str]]]
+"""Salt, cost and raw -> the digests made with them, each with its place in the caller's sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHash:
+    """The parts of a hash; ``raw`` for ``$2b$``, which bcrypt made of the secret itself."""
+
+    salt: str = field(repr=False)
+    cost: int
+    digest: str = field(repr=False)
+    raw: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Which ``candidate`` matched which ``hash``, by index; ``outdated`` when that hash has another cost."""
+    """Which ``candidate`` matched which ``hash``, by index.
+
+    ``outdated`` when that hash has another cost, or is raw; ``ended`` when it is no success.
+    """
 
     candidate: int
     hash: int
     outdated: bool
+    ended: bool = False
 
 
 class PasswordHasher:
@@ -83,35 +104,46 @@ class PasswordHasher:
         """A random salt of 128 bits, 22 characters; hashes that shall cost one bcrypt together share it."""
         return bcrypt.gensalt().decode()[-22:]
 
-    async def hash(self, secret: bytes, *, salt: str | None = None) -> str:
-        """The hash to store for ``secret``, of any length and content, with a new salt unless given."""
+    async def hash(self, secret: bytes, *, salt: str | None = None, cost: int | None = None) -> str:
+        """The hash to store for ``secret``, of any length and content.
+
+        ``salt`` and ``cost`` are those of hashes that it shall share one bcrypt with: new and the configured
+        one unless given.
+        """
         salt = self.new_salt() if salt is None else salt
+        cost = self.cost if cost is None else cost
         if not _SALT.fullmatch(salt):
             raise ValueError("not a bcrypt salt of 22 characters")
-        digest = await self._run(_digest, secret, salt, self.cost)
-        return f"$bcrypt-sha256$v=2,t=2b,r={self.cost}${salt}${digest}"
+        digest = await self._run(_digest, secret, salt, cost)
+        return f"$bcrypt-sha256$v=2,t=2b,r={cost}${salt}${digest}"
 
-    async def verify(self, candidates: Sequence[bytes], hashes: Sequence[str]) -> Verified | None:
+    async def verify(
+        self, candidates: Sequence[bytes], hashes: Sequence[str], *, ended: Collection[int] = ()
+    ) -> Verified | None:
         """The first candidate that one of ``hashes`` was made from, or None.
 
         All candidates are tried in one job, in one place of the queue. Hashes that share salt and cost take
         one bcrypt per candidate together. None always costs one bcrypt of the configured cost per candidate:
         no hashes are verified against a dummy, and those of a lower cost are topped up. (Several salts or a
-        higher cost take more.) `ValueError` for a stored hash in another format.
+        higher cost take more.) A match with one of the ``ended`` hashes, by index, is told after the work of
+        None. `ValueError` for a stored hash in neither format.
         """
         groups = _group(hashes)
-        top_up = list(_top_up(self.cost, [cost for _, cost in groups]))
+        top_up = list(_top_up(self.cost, [cost for _, cost, _ in groups]))
 
         def work() -> Verified | None:
+            found = None
             for index, candidate in enumerate(candidates):
-                for (salt, cost), members in groups.items():
-                    digest = _digest(candidate, salt, cost)
+                for (salt, cost, raw), members in groups.items():
+                    digest = _digest(candidate, salt, cost, raw=raw)
                     matches = [place for place, stored in members if hmac.compare_digest(stored, digest)]
-                    if matches:
-                        return Verified(index, matches[0], outdated=cost != self.cost)
+                    if live := [place for place in matches if place not in ended]:
+                        return Verified(index, live[0], outdated=raw or cost != self.cost)
+                    if matches and found is None:
+                        found = Verified(index, matches[0], outdated=False, ended=True)
                 for cost in top_up:
                     _digest(candidate, self._dummy_salt, cost)
-            return None
+            return found
 
         return await self._run(work)
 
@@ -129,18 +161,31 @@ class PasswordHasher:
         return await asyncio.wrap_future(job)
 
 
-def _digest(secret: bytes, salt: str, cost: int) -> str:
-    key = base64.b64encode(hmac.digest(salt.encode(), secret, "sha256"))
-    return bcrypt.hashpw(key, f"$2b${cost:02}${salt}".encode()).decode()[-31:]
+def parse_hash(stored: str) -> StoredHash:
+    """The parts of a hash in one of the two formats; `ValueError`, which does not repeat it, for another."""
+    raw = stored.startswith("$2b$")
+    parsed = (_RAW_HASH if raw else _HASH).fullmatch(stored)
+    if not parsed or not 4 <= int(parsed["cost"]) <= 31:
+        raise ValueError(
+            "A stored hash is not in the format $bcrypt-sha256$v=2,t=2b,r=COST$SALT$DIGEST, nor in bcrypt's "
+            "own, $2b$COST$SALTDIGEST"
+        )
+    return StoredHash(parsed["salt"], int(parsed["cost"]), parsed["digest"], raw)
+
+
+def _digest(secret: bytes, salt: str, cost: int, *, raw: bool = False) -> str:
+    """What is compared with a stored digest: nothing that matches any for a raw secret that is too long."""
+    too_long = raw and len(secret) > _BCRYPT_BYTES
+    key = secret if raw and not too_long else base64.b64encode(hmac.digest(salt.encode(), secret, "sha256"))
+    digest = bcrypt.hashpw(key, f"$2b${cost:02}${salt}".encode()).decode()[-31:]
+    return "" if too_long else digest
 
 
 def _group(hashes: Sequence[str]) -> _Groups:
     groups: _Groups = defaultdict(list)
     for place, stored in enumerate(hashes):
-        parsed = _HASH.fullmatch(stored)
-        if not parsed or not 4 <= int(parsed["cost"]) <= 31:
-            raise ValueError("a stored hash is not in the format $bcrypt-sha256$v=2,t=2b,r=COST$SALT$DIGEST")
-        groups[parsed["salt"], int(parsed["cost"])].append((place, parsed["digest"]))
+        parsed = parse_hash(stored)
+        groups[parsed.salt, parsed.cost, parsed.raw].append((place, parsed.digest))
     return groups
 
 

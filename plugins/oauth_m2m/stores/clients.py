@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from plugins.oauth_m2m.models import Client, ClientSecret
-from station.errors import Conflict, NotFound
+from plugins.oauth_m2m.models import Client, ClientPage, ClientSecret
+from station.errors import Conflict, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from plugins.oauth_m2m.models import ClientQuery
     from station.resources import Resources
 
 __all__ = ["ClientStore"]
+
+_LIST_SECONDS = 2
 
 
 class ClientStore:
@@ -38,12 +44,13 @@ class ClientStore:
             raise _not_found(client_id)
         return client
 
-    async def list(self) -> list[Client]:
-        """All clients by id."""
+    async def list(self, query: ClientQuery) -> ClientPage:
+        """A page of the clients that match, by client id; `ServiceUnavailable` if that takes too long."""
+        cursor = self._collection.find(_filter(query)).sort("client_id", ASCENDING).limit(query.limit + 1)
         with self._resources.available():
-            return [
-                _client(document) async for document in self._collection.find().sort("client_id", ASCENDING)
-            ]
+            documents = await cursor.max_time_ms(_LIST_SECONDS * 1000).to_list(None)
+        clients = tuple(_client(document) for document in documents[: query.limit])
+        return ClientPage(clients, clients[-1].client_id if len(documents) > query.limit else None)
 
     async def insert(self, client: Client) -> Client:
         """Add a client and return it with its ``id``; `Conflict` if its client id is taken."""
@@ -55,19 +62,33 @@ class ClientStore:
             raise Conflict(f"A client with the id {client.client_id} is registered already.") from error
         return _client(document)
 
-    async def set_active(self, client_id: str, *, is_active: bool, generation: str | None) -> Client:
-        """Enable or disable a client, with a new ``generation`` if given; `NotFound` if there is none."""
-        changes: dict[str, object] = {"is_active": is_active, "updated_at": datetime.now(UTC)}
-        if generation is not None:
-            changes["generation"] = generation
+    async def update(
+        self, client_id: str, changes: Mapping[str, Any], versions: Collection[int] | None
+    ) -> tuple[Client, Client]:
+        """Set fields of a client in one step, with the next version, and return it as it was and as it is.
+
+        Raises `NotFound`, and `PreconditionFailed` if ``versions`` are given and it has none of them.
+        """
+        fields = dict(changes)
+        if "secrets" in fields:
+            fields["secrets"] = [dataclasses.asdict(secret) for secret in fields["secrets"]]
         with self._resources.available():
             document = await self._collection.find_one_and_update(
-                {"client_id": client_id},
-                {"$set": changes, "$inc": {"version": 1}},
-                return_document=ReturnDocument.AFTER,
+                _selector(client_id, versions),
+                {"$set": fields, "$inc": {"version": 1}},
+                return_document=ReturnDocument.BEFORE,
             )
         if document is None:
-            raise _not_found(client_id)
+            raise await self._missed(client_id)
+        before = _client(document)
+        return before, dataclasses.replace(before, **changes, version=before.version + 1)
+
+    async def delete(self, client_id: str, versions: Collection[int] | None) -> Client:
+        """Remove a client and return it as it was; raises what `update` raises."""
+        with self._resources.available():
+            document = await self._collection.find_one_and_delete(_selector(client_id, versions))
+        if document is None:
+            raise await self._missed(client_id)
         return _client(document)
 
     async def replace_hash(self, client: Client, secret: ClientSecret, *, salt: str, new_hash: str) -> None:
@@ -77,6 +98,31 @@ class ClientStore:
                 {"client_id": client.client_id, "version": client.version, "secrets.id": secret.id},
                 {"$set": {"salt": salt, "secrets.$.hash": new_hash}},
             )
+
+    async def _missed(self, client_id: str) -> NotFound | PreconditionFailed:
+        """Why nothing was selected."""
+        if await self.find(client_id) is None:
+            return _not_found(client_id)
+        return PreconditionFailed(f"The client {client_id} has changed; look at it again.")
+
+
+def _filter(query: ClientQuery) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if query.after:
+        found["client_id"] = {"$gt": query.after}
+    if query.is_active is not None:
+        found["is_active"] = query.is_active
+    if query.scope is not None:
+        found["scopes"] = query.scope
+    if query.search:
+        part = {"$regex": re.escape(query.search), "$options": "i"}
+        found["$or"] = [{"client_id": part}, {"name": part}]
+    return found
+
+
+def _selector(client_id: str, versions: Collection[int] | None) -> dict[str, Any]:
+    of_version = {} if versions is None else {"version": {"$in": list(versions)}}
+    return {"client_id": client_id, **of_version}
 
 
 def _not_found(client_id: str) -> NotFound:
@@ -91,6 +137,7 @@ def _client(document: dict[str, Any]) -> Client:
             created_at=secret["created_at"],
             expires_at=secret["expires_at"],
             last_used_at=secret["last_used_at"],
+            last_used_from=secret.get("last_used_from"),
         )
         for secret in document["secrets"]
     )
@@ -111,16 +158,7 @@ def _client(document: dict[str, Any]) -> Client:
 
 
 def _document(client: Client) -> dict[str, Any]:
-    secrets = [
-        {
-            "id": secret.id,
-            "hash": secret.hash,
-            "created_at": secret.created_at,
-            "expires_at": secret.expires_at,
-            "last_used_at": secret.last_used_at,
-        }
-        for secret in client.secrets
-    ]
+    secrets = [dataclasses.asdict(secret) for secret in client.secrets]
     return {
         "_id": ObjectId(),
         "client_id": client.client_id,
