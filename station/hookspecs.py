@@ -18,21 +18,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pluggy
+from station import hookspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from types import ModuleType
 
     import click
 
     from station.app import Application
+    from station.audit import Sink
     from station.handlers import Route
     from station.health import HealthCheck
     from station.migrations import Migration
     from station.security import SecurityScheme
-
-hookspec = pluggy.HookspecMarker("station")
 
 
 @hookspec
@@ -70,6 +70,25 @@ def station_lifespan(app: Application) -> AbstractAsyncContextManager[object]:  
 @hookspec
 def station_health_checks(app: Application) -> Sequence[HealthCheck]:  # type: ignore[empty-body]
     """Return the named checks that ``GET /health/ready`` runs."""
+
+
+@hookspec
+def station_audit_sinks(app: Application) -> Sequence[Sink]:  # type: ignore[empty-body]
+    """Return async functions that are given every event of the audit, in batches of `station.audit.Event`.
+
+    They are called from when Station listens until it has stopped, at most twice a second and never by a
+    request. One that fails or takes over five seconds loses that batch: what must not be lost is read from
+    the collection ``audit_events``.
+    """
+
+
+@hookspec
+def station_hookspecs() -> ModuleType:  # type: ignore[empty-body]
+    """Return a module with hooks that the plugin itself declares, marked with `station.hookspec`.
+
+    Their names begin with the plugin's. Other plugins implement them like those here; the plugin calls them
+    by ``app.plugins.call``.
+    """
 
 
 @hookspec

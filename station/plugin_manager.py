@@ -47,6 +47,7 @@ class PluginHost:
         self._manager = pluggy.PluginManager("station")
         self._manager.add_hookspecs(hookspecs)
         self._names: list[str] = []
+        self._specified = [hook for hook in vars(hookspecs) if hook.startswith("station_")]
 
     @classmethod
     def load(
@@ -58,12 +59,14 @@ class PluginHost:
         `StartError`.
         """
         from station import health  # noqa: PLC0415 - the core's own plugins import the core
+        from station.audit import plugin as audit  # noqa: PLC0415
         from station.auth import plugin as auth  # noqa: PLC0415
 
         found: list[str] = [] if problems is None else problems
         host = cls()
         host._register(auth, "auth", found)
         host._register(health, "health", found)
+        host._register(audit, "audit", found)
         installed = installed_plugins()
         for name in names:
             if name not in installed:
@@ -75,6 +78,7 @@ class PluginHost:
             host._import(installed[name], found)
         for plugin in extra:
             host._register(plugin, str(getattr(plugin, "__name__", type(plugin).__name__)), found)
+        host._check_hooks(found)
         if problems is None and found:
             raise StartError(found)
         return host
@@ -164,24 +168,50 @@ class PluginHost:
         try:
             self._manager.register(plugin, name)
         except pluggy.PluginValidationError as error:
-            problems.append(f"The plugin {name} implements a hook wrongly: {error}".replace("\n", " "))
+            problems.append(f"The plugin {name} implements a hook wrongly: {_one_line(error)}")
             return
         except ValueError:
             problems.append(f"The plugin {name} is the same module as another plugin that is on.")
             return
         self._names.append(name)
-        specified = [hook for hook in vars(hookspecs) if hook.startswith("station_")]
-        implemented = self._hooks(name)
-        problems += [
-            f"The plugin {name} implements {hook}, which is not a hook.{did_you_mean(hook, specified)}"
-            for hook in implemented
-            if hook not in specified
-        ]
-        problems += [
-            f"The plugin {name} defines {hook} without @hookimpl, so that it is never called."
-            for hook in specified
-            if hook not in implemented and callable(getattr(plugin, hook, None))
-        ]
+        self._declare_hooks(name, problems)
+
+    def _declare_hooks(self, name: str, problems: list[str]) -> None:
+        """Take in the hooks that a plugin declares itself."""
+        try:
+            module = self.call_one(name, "station_hookspecs")
+            if module is None:
+                return
+            self._manager.add_hookspecs(module)
+        except StartError as error:
+            problems += error.problems
+            return
+        except (ValueError, pluggy.PluginValidationError) as error:
+            problems.append(f"The hooks that the plugin {name} declares are refused: {_one_line(error)}.")
+            return
+        declared = self._manager.parse_hookspec_opts
+        self._specified += [hook for hook in vars(module) if declared(module, hook) is not None]
+
+    def _check_hooks(self, problems: list[str]) -> None:
+        """Find misspelt hooks and forgotten decorators, once every plugin has declared its hooks."""
+        for name in self._names:
+            plugin, implemented = self._manager.get_plugin(name), self._hooks(name)
+            problems += [
+                f"The plugin {name} implements {hook}, which is not a hook of Station or of a plugin that is "
+                f"on.{did_you_mean(hook, self._specified)}"
+                for hook in implemented
+                if hook not in self._specified and not self._is_optional(plugin, hook)
+            ]
+            problems += [
+                f"The plugin {name} defines {hook} without @hookimpl, so that it is never called."
+                for hook in self._specified
+                if hook not in implemented and callable(getattr(plugin, hook, None))
+            ]
+
+    def _is_optional(self, plugin: object, hook: str) -> bool:
+        """Whether a plugin says that it can do without the plugin that declares the hook."""
+        options = self._manager.parse_hookimpl_opts(plugin, hook)
+        return bool(options and options.get("optionalhook"))
 
     def _hooks(self, name: str) -> tuple[str, ...]:
         callers = self._manager.get_hookcallers(self._manager.get_plugin(name)) or []
@@ -190,10 +220,14 @@ class PluginHost:
 
 def _describe(error: Exception) -> str:
     """Say in a phrase what went wrong, and in which line of the plugin."""
-    phrase = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    phrase = f"{type(error).__name__}: {_one_line(error)}"
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
     return f"{phrase} ({places[-1].filename}, line {places[-1].lineno})" if places else phrase
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _version(entry: EntryPoint | None) -> str:

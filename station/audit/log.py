@@ -1,0 +1,281 @@
+"""AuditLog: records events, and delivers them to the log and to plugins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from station.addresses import throttle_key
+from station.audit.models import Actor, Event, event_json
+from station.errors import Reason, ResponseError, ServiceUnavailable
+from station.logging import request_id_context
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from station.audit.models import Outcome
+    from station.audit.store import AuditFilter, AuditStore
+
+__all__ = ["AuditLog", "Change", "Sink"]
+
+Sink = Callable[[Sequence[Event]], Awaitable[object]]
+"""What a plugin gets events by: awaited with a batch of them, at most twice a second."""
+
+_log = logging.getLogger(__name__)
+_events_log = logging.getLogger("station.audit")
+_INTERVAL_SECONDS = 0.5
+_SINK_SECONDS = 5.0
+_MAX_QUEUE = 10_000
+_BATCH = 1000
+_AT_ONCE = 50
+_MAX_ADDRESSES = 10_000
+_REFUSALS_PER_ADDRESS = 30
+_ELSEWHERE = "*"  # the address of refusals beyond the addresses that are told apart
+
+
+@dataclasses.dataclass(slots=True)
+class Change:
+    """What a change turned out to be: filled in while it is made."""
+
+    target: str
+    client_id: str = ""
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+    detail: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Tally:
+    """What is counted together: all fields equal, within one minute."""
+
+    action: str
+    outcome: Outcome
+    client_id: str
+    address: str
+    detail: tuple[tuple[str, str], ...]
+    minute: int
+
+    def event(self, count: int) -> Event:
+        """The event whose document the count is added to: every process finds it by its id."""
+        named = [self.action, self.client_id, self.address, *(value for _, value in self.detail)]
+        return Event(
+            id=":".join([*named, str(self.minute)]),
+            action=self.action,
+            actor=Actor("client", self.client_id) if self.client_id else Actor("anonymous", "", self.address),
+            client_id=self.client_id,
+            outcome=self.outcome,
+            detail=dict(self.detail),
+            count=count,
+            time=datetime.fromtimestamp(self.minute * 60, UTC),
+        )
+
+
+class AuditLog:
+    """Records the events of one application.
+
+    Changes are written at once. Refusals and counts are queued and written every ``interval`` seconds; of
+    the refusals of one address (IPv6: of one /64) the first ``per_address`` in a minute are kept whole and
+    the rest counted; beyond ``max_addresses`` in a minute all addresses are as one. Between `running`'s start
+    and end all of them go to the log and to the sinks as well.
+    """
+
+    def __init__(
+        self,
+        store: AuditStore,
+        *,
+        interval: float = _INTERVAL_SECONDS,
+        per_address: int = _REFUSALS_PER_ADDRESS,
+        max_addresses: int = _MAX_ADDRESSES,
+        sink_seconds: float = _SINK_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._interval = interval
+        self._per_address = per_address
+        self._max_addresses = max_addresses
+        self._sink_seconds = sink_seconds
+        self._clock = clock
+        self._refused: deque[Event] = deque()
+        self._unfinished: deque[Event] = deque()
+        self._undelivered: deque[Event] = deque(maxlen=_MAX_QUEUE)
+        self._tallies: Counter[_Tally] = Counter()
+        self._minute = 0
+        self._refusals: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def change(
+        self,
+        action: str,
+        *,
+        target: str,
+        client_id: str = "",
+        before: Mapping[str, object] | None = None,
+    ) -> AsyncIterator[Change]:
+        """Record a change round the code that makes it.
+
+        The event is in MongoDB, by a majority, before the block runs: `ServiceUnavailable`, and nothing is
+        changed, if it cannot be. How the block ends is written after it. If that fails the answer stays what
+        it is, since the change is made; the end is written as soon as MongoDB answers, and until then the
+        event says ``begun``.
+        """
+        begun = Event(action=action, target=target, client_id=client_id, outcome="begun", before=before)
+        await self._store.insert([begun])
+        change = Change(target, client_id, before)
+        try:
+            yield change
+        except Exception as error:
+            await self._finish(_failed(begun, change, error))
+            raise
+        await self._finish(_ended(begun, change, "ok"))
+
+    def refuse(self, event: Event) -> None:
+        """Record a refusal: queued, or only counted for an address that is refused too often."""
+        minute = self._current_minute()
+        address = throttle_key(event.actor.address)
+        if address not in self._refusals and len(self._refusals) >= self._max_addresses:
+            address = _ELSEWHERE
+        self._refusals[address] += 1
+        if self._refusals[address] > self._per_address or len(self._refused) >= _MAX_QUEUE:
+            self._tally(_Tally("refusals.counted", "refused", "", address, (), minute))
+            return
+        self._refused.append(event)
+        self._undelivered.append(event)
+
+    def count(self, action: str, *, client_id: str, **detail: str) -> None:
+        """Count something that a client did, by the minute and by ``detail``."""
+        self._tally(_Tally(action, "ok", client_id, "", tuple(detail.items()), self._current_minute()))
+
+    async def find(self, wanted: AuditFilter, *, limit: int) -> list[Event]:
+        """The latest events that are written and match, oldest first."""
+        return await self._store.find(wanted, limit=limit)
+
+    async def flush(self) -> None:
+        """Write what is queued. What MongoDB does not take stays queued."""
+        try:
+            while self._unfinished:
+                await self._store.finish(self._unfinished[0])
+                self._unfinished.popleft()
+            while batch := list(itertools.islice(self._refused, _BATCH)):
+                await self._store.insert(batch)
+                for _ in batch:
+                    self._refused.popleft()
+            tallies = list(self._tallies)
+            for start in range(0, len(tallies), _AT_ONCE):
+                await asyncio.gather(*map(self._add, tallies[start : start + _AT_ONCE]))
+        except ServiceUnavailable:
+            _log.warning("the audit waits for MongoDB, with %d refusals queued", len(self._refused))
+
+    async def _add(self, tally: _Tally) -> None:
+        counted = tally.event(self._tallies.pop(tally))
+        try:
+            await self._store.add(counted)
+        except ServiceUnavailable:
+            self._tallies[tally] += counted.count
+            raise
+        self._undelivered.append(counted)
+
+    @contextlib.asynccontextmanager
+    async def running(self, sinks: Mapping[str, Sequence[Sink]]) -> AsyncIterator[None]:
+        """Write and deliver until the block ends, and then whatever is left.
+
+        ``sinks`` are the plugins', by plugin name. A sink that fails, or takes over ``sink_seconds``, loses
+        that batch, which is logged; nothing and nobody else notices.
+        """
+
+        async def deliver() -> None:
+            await self._deliver(sinks)
+
+        ending = asyncio.Event()
+        tasks = [asyncio.create_task(self._repeat(work, ending)) for work in (self.flush, deliver)]
+        try:
+            yield
+        finally:
+            ending.set()
+            await asyncio.wait(tasks)
+            await deliver()  # what the last flush has counted
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], ending: asyncio.Event) -> None:
+        """Do the work at every interval, and a last time when all ends: it is never cut off half done."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ending.wait(), self._interval)
+            last = ending.is_set()
+            try:
+                await work()
+            except Exception:
+                _log.exception("the audit stumbled")
+            if last:
+                return
+
+    async def _finish(self, event: Event) -> None:
+        self._undelivered.append(event)
+        try:
+            await self._store.finish(event)
+        except ServiceUnavailable:
+            _log.warning("the end of %s %s is not written yet", event.action, event.id)
+            self._unfinished.append(event)
+
+    async def _deliver(self, sinks: Mapping[str, Sequence[Sink]]) -> None:
+        events = list(self._undelivered)
+        self._undelivered.clear()
+        if not events:
+            return
+        for event in events:
+            request_id_context.set(event.actor.request_id or "-")
+            _events_log.info("%s", _line(event), extra={"audit": event_json(event)})
+        each = [self._give(name, sink, events) for name, own in sinks.items() for sink in own]
+        await asyncio.gather(*each)
+
+    async def _give(self, name: str, sink: Sink, events: Sequence[Event]) -> None:
+        try:
+            await asyncio.wait_for(sink(events), self._sink_seconds)
+        except Exception as error:
+            # its words may hold anything
+            _log.error("an audit sink of %s failed: %s", name, type(error).__name__)
+
+    def _tally(self, tally: _Tally) -> None:
+        if tally in self._tallies or len(self._tallies) < _MAX_QUEUE:
+            self._tallies[tally] += 1
+
+    def _current_minute(self) -> int:
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._refusals.clear()
+        return minute
+
+
+def _ended(begun: Event, change: Change, outcome: Outcome, reason: Reason | None = None) -> Event:
+    return dataclasses.replace(
+        begun,
+        target=change.target,
+        client_id=change.client_id,
+        outcome=outcome,
+        reason=reason,
+        before=change.before,
+        after=change.after,
+        detail=change.detail,
+    )
+
+
+def _failed(begun: Event, change: Change, error: Exception) -> Event:
+    if isinstance(error, ResponseError) and error.status < 500:
+        reason = error.reason or Reason(error.code, error.description.rstrip("."))
+        return _ended(begun, change, "refused", reason)
+    return _ended(begun, change, "failed", Reason("error", f"it ended in {type(error).__name__}"))
+
+
+def _line(event: Event) -> str:
+    actor = f"{event.actor.kind} {event.actor.id}".strip()
+    words = [event.action, event.outcome, event.target or event.client_id or "-", "by", actor]
+    words += [f"({event.reason.code})"] if event.reason else []
+    words += [f"x{event.count}"] if event.count > 1 else []
+    return " ".join(words)
