@@ -4,9 +4,10 @@ PYTHON ?= python3
 SERVE  := .venv
 CHECK  := .venv-test
 CODE   := station plugins tests bench examples
-SOURCES := $(shell git ls-files -co --exclude-standard station plugins examples/fleet setup.cfg pyproject.toml)
+# wildcard: git still lists a file that was deleted and not yet staged
+SOURCES := $(wildcard $(shell git ls-files -co --exclude-standard station plugins examples/fleet examples/house_rules setup.cfg pyproject.toml))
 
-.PHONY: serve test lint types pytest bench clean
+.PHONY: serve test lint types pytest bench bench-lifecycle clean
 
 serve: $(SERVE)/installed
 	@exec $(SERVE)/bin/station serve --make-admin-key
@@ -26,8 +27,11 @@ pytest: $(CHECK)/wheels
 bench: $(SERVE)/installed
 	$(SERVE)/bin/python bench/run.py
 
+bench-lifecycle: $(SERVE)/installed
+	$(SERVE)/bin/python bench/lifecycle.py
+
 clean:
-	rm -rf $(SERVE) $(CHECK) build dist *.egg-info examples/fleet/build examples/fleet/*.egg-info
+	rm -rf $(SERVE) $(CHECK) build dist *.egg-info examples/*/build examples/*/*.egg-info
 
 # An editable installation, for serving and for working on Station
 $(SERVE)/installed: setup.cfg pyproject.toml constraints.txt
@@ -45,7 +49,7 @@ $(CHECK)/installed: setup.cfg pyproject.toml constraints.txt
 
 # The tests run against the built wheels, Station's and the example plugin's
 $(CHECK)/wheels: $(CHECK)/installed $(SOURCES)
-	@rm -rf build dist *.egg-info examples/fleet/build examples/fleet/*.egg-info
-	@$(CHECK)/bin/pip wheel --quiet --disable-pip-version-check -c constraints.txt --no-deps -w dist . ./examples/fleet
+	@rm -rf build dist *.egg-info examples/*/build examples/*/*.egg-info
+	@$(CHECK)/bin/pip wheel --quiet --disable-pip-version-check -c constraints.txt --no-deps -w dist . ./examples/fleet ./examples/house_rules
 	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
 	@touch $@

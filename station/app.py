@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
+import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import tornado.web
 
+from station.audit import AuditLog, AuditStore
 from station.errors import StartError
 from station.handlers import BaseHandler, NotFoundHandler, Route
 from station.logging import log_request
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Application", "RouteInfo", "make_app"]
 
-_log = logging.getLogger(__name__)
 _MAX_BODY_SIZE = 1024 * 1024
 _MAX_HEADER_SIZE = 128 * 1024
 
@@ -51,11 +52,17 @@ class RouteInfo:
 
 
 class Application(tornado.web.Application):
-    """A Station: its ``config``, ``plugins``, ``routes`` and, within `lifespan`, its ``resources``."""
+    """A Station: its ``config``, ``plugins`` and ``routes``.
+
+    Within `lifespan` it has its ``resources``, ``throttle`` and ``audit`` as well.
+    ``serving`` is False for a command, which changes nothing that nodes share merely because it runs.
+    """
 
     resources: Resources
     throttle: Throttle
+    audit: AuditLog
     health_checks: Sequence[HealthCheck] = ()
+    serving: bool = True
 
     def __init__(
         self, config: Config, plugins: PluginHost, rules: Sequence[Route], resources: Resources | None
@@ -71,7 +78,7 @@ class Application(tornado.web.Application):
         self.plugins = plugins
         self._given_resources = resources
         self.routes = [
-            RouteInfo(rule.regex.pattern.rstrip("$"), method, security)
+            RouteInfo(_path(rule), method, security)
             for rule in rules
             for method, function in http_methods(rule.handler_class)
             if method != "OPTIONS" and (security := security_of(function))
@@ -90,18 +97,21 @@ class Application(tornado.web.Application):
         raise TypeError("Routes come from the hook station_handlers, so that each of them is audited.")
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, *, migrate: bool = True) -> AsyncIterator[Application]:
+    async def lifespan(self, *, migrate: bool = True, serving: bool = True) -> AsyncIterator[Application]:
         """Open the resources, migrate, and enter every plugin's lifespan; leave all in reverse order.
 
         In production pending migrations raise `StartError` instead of being applied. ``migrate=False``
         skips the question, for commands that answer it.
         """
+        self.serving = serving
         async with contextlib.AsyncExitStack() as stack:
             if self._given_resources is not None:
                 self.resources = self._given_resources
             else:
                 self.resources = await stack.enter_async_context(open_resources(self.config))
             self.throttle = Throttle(self.resources.redis)
+            retention = timedelta(days=self.config.audit_retention_days)
+            self.audit = AuditLog(AuditStore(self.resources, retention))
             if migrate:
                 await self._migrate()
             for name in self.plugins.names:
@@ -110,6 +120,9 @@ class Application(tornado.web.Application):
                     self.settings[name] = await stack.enter_async_context(lifespan)
             checks = self.plugins.call("station_health_checks", app=self)
             self.health_checks = [check for own in checks.values() for check in own]
+            # last in and first out, so that the plugins whose sinks get the last events are still there
+            sinks = self.plugins.call("station_audit_sinks", app=self)
+            await stack.enter_async_context(self.audit.running(sinks))
             yield self
 
     def migrator(self) -> Migrator:
@@ -143,6 +156,11 @@ def make_app(
     if problems:
         raise StartError(problems)
     return Application(config, host, rules, resources)
+
+
+def _path(rule: Route) -> str:
+    """The path of a route as people read it."""
+    return re.sub(r"\\([^A-Za-z0-9])", r"\1", rule.regex.pattern.rstrip("$"))
 
 
 def _routes(host: PluginHost, problems: list[str]) -> list[Route]:

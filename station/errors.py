@@ -14,6 +14,7 @@
             ├── NotFound               404
             ├── MethodNotAllowed       405
             ├── Conflict               409
+            ├── PreconditionFailed     412
             ├── ContentTooLarge        413
             ├── UnsupportedMediaType   415
             ├── TooManyRequests        429, with Retry-After
@@ -27,11 +28,26 @@ A plugin adds leaves of its own (``oauth_m2m`` speaks RFC 6749 through another b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was really refused: for the audit and the operator, never part of an answer.
+
+    ``code`` is a word (``expired_secret``), ``because`` a sentence without its full stop, ``remedy`` the
+    command or the step that would change it, ``client_id`` the client that it concerns.
+    """
+
+    code: str
+    because: str
+    remedy: str = ""
+    client_id: str = ""
 
 
 class StationError(Exception):
@@ -55,11 +71,13 @@ class ResponseError(StationError):
 
     ``status`` is the HTTP status, ``code`` a short machine-readable name, ``description`` a
     sentence for the client and ``headers`` what the answer carries besides (a challenge, Retry-After).
+    A refusal with a ``reason`` is recorded in the audit.
     """
 
     status: int = 500
     code: str = "internal-error"
     content_type: ClassVar[str] = "application/json"
+    reason: Reason | None = None
 
     def __init__(self, description: str = "", *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(description or self.code)
@@ -117,8 +135,9 @@ class Unauthorized(ProblemError):
     status = 401
     code = "unauthorized"
 
-    def __init__(self, description: str, *, challenge: str) -> None:
+    def __init__(self, description: str, *, challenge: str, reason: Reason | None = None) -> None:
         super().__init__(description, headers={"WWW-Authenticate": challenge})
+        self.reason = reason
 
 
 class Forbidden(ProblemError):
@@ -126,6 +145,10 @@ class Forbidden(ProblemError):
 
     status = 403
     code = "forbidden"
+
+    def __init__(self, description: str = "", *, reason: Reason | None = None) -> None:
+        super().__init__(description)
+        self.reason = reason
 
 
 class NotFound(ProblemError):
@@ -152,6 +175,13 @@ class Conflict(ProblemError):
     code = "conflict"
 
 
+class PreconditionFailed(ProblemError):
+    """The resource is no longer the one that If-Match names (RFC 9110 15.5.13)."""
+
+    status = 412
+    code = "precondition-failed"
+
+
 class ContentTooLarge(ProblemError):
     """The body is larger than this resource reads (RFC 9110 15.5.14)."""
 
@@ -171,6 +201,7 @@ class TooManyRequests(ProblemError):
 
     status = 429
     code = "too-many-requests"
+    reason = Reason("throttled", "a throttle had counted too many requests, or failures, from there")
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("Too many requests; try again later.", headers={"Retry-After": str(retry_after)})
@@ -186,5 +217,6 @@ class ServiceUnavailable(ProblemError):
     status = 503
     code = "temporarily-unavailable"
 
-    def __init__(self, description: str, *, retry_after: int = 1) -> None:
+    def __init__(self, description: str, *, retry_after: int = 1, reason: Reason | None = None) -> None:
         super().__init__(description, headers={"Retry-After": str(retry_after)})
+        self.reason = reason

@@ -19,6 +19,7 @@ import json
 import logging
 import re
 import uuid
+import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +28,8 @@ from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
 from station import addresses, errors
+from station.audit import Actor, Event
+from station.audit.models import actor_context
 from station.logging import request_id_context
 from station.security import http_methods, public
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from station.app import Application
+    from station.audit.models import ActorKind
 
 __all__ = ["BaseHandler", "NotFoundHandler", "Route", "route"]
 
@@ -55,7 +59,7 @@ _PROBLEMS: dict[int, tuple[Callable[[str], errors.ProblemError], str]] = {
     413: (errors.ContentTooLarge, "The body is too large."),
     503: (errors.ServiceUnavailable, "Station cannot do this now; try again later."),
 }
-_CLIENT_ERRORS = {status.value: status.phrase for status in HTTPStatus if 400 <= status < 500}
+_CLIENT_ERRORS = frozenset(status.value for status in HTTPStatus if 400 <= status < 500)
 
 
 class Route(URLSpec):
@@ -85,11 +89,15 @@ class BaseHandler(RequestHandler):
     """A handler that speaks JSON: request id, security headers, CORS, body limit, problem details.
 
     ``max_body_size`` is how many bytes of body it reads (413 beyond); Tornado itself reads no more than
-    1 MiB on any path.
+    1 MiB on any path. ``audit_action`` is what the audit calls a refusal, ``audit_client_id`` the client that
+    a refused request claims to come from.
     """
 
     application: Application
     max_body_size: ClassVar[int] = 64 * 1024
+    audit_action: str = "request.refused"
+    audit_client_id: str = ""
+    _actor: tuple[ActorKind, str] = ("anonymous", "")
 
     @property
     def request_id(self) -> str:
@@ -114,9 +122,20 @@ class BaseHandler(RequestHandler):
         """What throttles count this request under: the client's address, IPv6 by /64."""
         return addresses.throttle_key(self.client_address)
 
+    @property
+    def actor(self) -> Actor:
+        """Who makes this request, as far as it is known by now."""
+        return Actor(*self._actor, self.client_address, self.request_id)
+
+    def identify(self, kind: ActorKind, actor_id: str) -> None:
+        """Say who makes this request, for the audit: decorators do that once they know."""
+        self._actor = (kind, actor_id)
+
     def set_default_headers(self) -> None:
         """Give every answer, errors included, its request id, security and CORS headers."""
         request_id_context.set(self.request_id)
+        # weakly: the context of an idle connection outlives the request and its body
+        actor_context.set(_actor_of(weakref.ref(self)))
         self.clear_header("Server")
         self.set_header("X-Request-ID", self.request_id)
         for name, value in _HEADERS.items():
@@ -195,7 +214,10 @@ class BaseHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render every error as JSON (called by Tornado)."""
         exc_info = kwargs.get("exc_info")
-        error = self.response_error(exc_info[1] if exc_info else None, status_code)
+        raised = exc_info[1] if exc_info else None
+        error = self.response_error(raised, status_code)
+        if isinstance(raised, errors.ResponseError) and raised.reason is not None:
+            self._audit_refusal(raised.reason, error)
         self.set_status(error.status)
         for name, value in error.headers.items():
             self.set_header(name, value)
@@ -223,12 +245,28 @@ class BaseHandler(RequestHandler):
         """The methods of this resource, for Allow (RFC 9110 10.2.1)."""
         return [name for name, _ in http_methods(type(self))]
 
-    def _cross_origin_protection(self) -> None:
-        """Refuse an Origin that is no URL as well, which Tornado cannot parse."""
+    def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
+        """Refuse an Origin that is no URL as well, which Tornado fails to parse."""
         try:
-            super()._cross_origin_protection()
-        except ValueError as error:
-            raise HTTPError(403) from error
+            return super()._check_cross_origin(check)
+        except ValueError:
+            return "malformed Origin"
+
+    def _audit_refusal(self, reason: errors.Reason, answered: errors.ResponseError) -> None:
+        """Queue the real reason, which the answer keeps from the client."""
+        request, actor = self.request, self.actor
+        known = actor.id if actor.kind == "client" else self.audit_client_id
+        self.application.audit.refuse(
+            Event(
+                action=self.audit_action,
+                actor=actor,
+                target=f"{request.method} {request.path[:200]}",
+                client_id=reason.client_id or known,
+                outcome="refused",
+                reason=reason,
+                detail={"status": answered.status, "error": answered.code},
+            )
+        )
 
     def _from_trusted_proxy(self) -> bool:
         return addresses.is_trusted(self.request.remote_ip or "", self.application.config.trusted_proxies)
@@ -247,14 +285,21 @@ class NotFoundHandler(BaseHandler):
         return _problem(404)
 
 
+def _actor_of(reference: weakref.ref[BaseHandler]) -> Callable[[], Actor]:
+    def describe() -> Actor:
+        handler = reference()
+        return Actor("system") if handler is None else handler.actor
+
+    return describe
+
+
 def _problem(status: int) -> errors.ProblemError:
     if status in _PROBLEMS:
         problem, description = _PROBLEMS[status]
         return problem(description)
     if status in _CLIENT_ERRORS:
         error = errors.ProblemError()
-        error.status = status
-        error.code = _CLIENT_ERRORS[status].lower().replace(" ", "-")
+        error.status, error.code = status, f"http-{status}"
         return error
     return errors.InternalError("Station failed to answer; the request id finds the reason in its log.")
 

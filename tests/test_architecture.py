@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 # what a plugin may import from station, beside names that are used as types only
 FOR_PLUGINS = {
     "station.hookimpl",
+    "station.hookspec",
     "station.errors",
     "station.security",
     "station.settings",
@@ -47,13 +48,16 @@ LAYERS = (
     {"commands", "handlers"},
     {"decorators"},
     {"services"},
-    {"clients", "tokens"},
+    {"declarations", "clients", "tokens", "rotation", "live_tokens"},
+    {"keyring", "discovery", "extensions", "hookspecs"},
     {"stores"},
-    {"schemas"},
+    {"schemas", "hashes", "cursors", "secret_format"},
+    {"client_fields"},
     {"models", "config"},
     {"credentials"},
     {"parameters", "scope"},
     {"errors"},
+    {"reasons"},
 )
 
 

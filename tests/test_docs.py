@@ -37,11 +37,11 @@ def test_every_hook_is_explained_to_those_who_write_plugins() -> None:
 
 
 def test_every_route_is_in_the_page_about_http() -> None:
-    documented = page("http.md")
+    documented = re.sub(r"\{\w+\}", "{}", page("http.md"))
     app = make_app(Config(env="test", jwt_secret="x" * 32))
     for route in app.routes:
-        path = re.sub(r"\(\[a-z0-9-\].*?\)", "{clientId}", route.path)
-        assert path in documented, path
+        path = re.sub(r"\(\[a-z0-9-\].*?\)", "{}", route.path)
+        assert path.removesuffix("(/.*|)") in documented, path
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)

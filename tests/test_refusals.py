@@ -32,34 +32,40 @@ PUBLIC_ROUTES = {
     "POST /auth/logout",
     "GET /health/live",
     "GET /health/ready",
-    "GET /.well-known/oauth-authorization-server(/.*)?",
-    "GET /.well-known/oauth-protected-resource(/.*)?",
+    "GET /.well-known/oauth-authorization-server(/.*|)",
+    "GET /.well-known/oauth-protected-resource(/.*|)",
     "GET /.well-known/jwks.json",
 }
 
-CHALLENGES = {"client": "Bearer", "client-secret": "Basic", "session": "Session", "admin": "Session"}
+CHALLENGES = {
+    "client": "Bearer",
+    "client-secret": "Basic",
+    "session": "Session",
+    "admin": "Session",
+    "client-either": "Basic",  # and Bearer for those who sent one
+}
 LET_IN = 0  # that is no refusal: other tests are about it
 REFUSALS: dict[str, tuple[int, ...]] = {
-    # client, client-secret, session, admin
-    "nobody": (401, 401, 401, 401),
-    "a bad token": (401, 401, 401, 401),
-    "an expired token": (401, 401, 401, 401),
-    "a revoked token": (401, 401, 401, 401),
-    "a token of a disabled client": (401, 401, 401, 401),
-    "a token without the scopes": (403, 401, 401, 401),  # 403 where scopes are asked for
-    "a token in the cookie": (401, 401, 401, 401),
-    "a token as the admin key": (401, 401, 401, 401),
-    "a wrong secret": (401, 401, 401, 401),
-    "a secret of a disabled client": (401, 401, 401, 401),
-    "a client's secret": (401, LET_IN, 401, 401),
-    "a session": (401, 401, LET_IN, 403),
-    "a session that has ended": (401, 401, 401, 401),
-    "a forged session": (401, 401, 401, 401),
-    "a session's token as a bearer": (401, 401, 401, 401),
-    "a session and a client's token": (403, 401, LET_IN, 403),
-    "the admin key": (401, 401, 401, LET_IN),
-    "a wrong admin key": (401, 401, 401, 401),
-    "an admin with a wrong key": (401, 401, LET_IN, 401),
+    # client, client-secret, session, admin, client-either
+    "nobody": (401, 401, 401, 401, 401),
+    "a bad token": (401, 401, 401, 401, 401),
+    "an expired token": (401, 401, 401, 401, 401),
+    "a revoked token": (401, 401, 401, 401, 401),
+    "a token of a disabled client": (401, 401, 401, 401, 401),
+    "a token without the scopes": (403, 401, 401, 401, LET_IN),  # 403 where scopes are asked for
+    "a token in the cookie": (401, 401, 401, 401, 401),
+    "a token as the admin key": (401, 401, 401, 401, 401),
+    "a wrong secret": (401, 401, 401, 401, 401),
+    "a secret of a disabled client": (401, 401, 401, 401, 401),
+    "a client's secret": (401, LET_IN, 401, 401, LET_IN),
+    "a session": (401, 401, LET_IN, 403, 401),
+    "a session that has ended": (401, 401, 401, 401, 401),
+    "a forged session": (401, 401, 401, 401, 401),
+    "a session's token as a bearer": (401, 401, 401, 401, 401),
+    "a session and a client's token": (403, 401, LET_IN, 403, LET_IN),
+    "the admin key": (401, 401, 401, LET_IN, 401),
+    "a wrong admin key": (401, 401, 401, 401, 401),
+    "an admin with a wrong key": (401, 401, LET_IN, 401, 401),
 }
 
 
@@ -141,8 +147,11 @@ def path_of(route: RouteInfo) -> str:
     return path
 
 
-def faults(answer: Answer, scheme: str, expected: int) -> list[str]:
+def faults(answer: Answer, scheme: str, sent: Mapping[str, str], expected: int) -> list[str]:
     """What is wrong with a refusal."""
+    challenge = CHALLENGES[scheme]
+    if scheme == "client-either" and sent.get("Authorization", "").startswith("Bearer"):
+        challenge = "Bearer"
     found = []
     if answer.status != expected:
         found.append(f"answered {answer.status}, not {expected}")
@@ -151,7 +160,7 @@ def faults(answer: Answer, scheme: str, expected: int) -> list[str]:
     elif not isinstance(json.loads(answer.body), dict):
         found.append("is no JSON object")
     challenges = answer.headers.get_list("WWW-Authenticate")
-    if answer.status == 401 and [header.partition(" ")[0] for header in challenges] != [CHALLENGES[scheme]]:
+    if answer.status == 401 and [header.partition(" ")[0] for header in challenges] != [challenge]:
         found.append(f"has the challenges {challenges}")
     if answer.headers.get("Cache-Control") != "no-store":
         found.append("may be cached")
@@ -181,7 +190,8 @@ async def test_every_protected_route_refuses_everybody_else(
             answer = await wire.fetch(route.method, path_of(route), headers=callers[caller], form=body)
             refused += 1
             found += [
-                f"{route.method} {route.path}, {caller}: {fault}" for fault in faults(answer, scheme, status)
+                f"{route.method} {route.path}, {caller}: {fault}"
+                for fault in faults(answer, scheme, callers[caller], status)
             ]
     assert found == []
     assert refused >= 17 * len(routes)

@@ -152,7 +152,11 @@ async def use_as_admins_do(wire: Wire, app: Application, secrets: Secrets) -> No
     secrets.keep(str(config.internal_api_key), PREVIOUS_KEY, WRONG_KEY, config.jwt_secret, PREVIOUS_SECRET)
     document = {"clientId": "station-bot", "clientSecret": SECRET, "scopes": ["bot:api"]}
     generated = await wire.admin("POST", "/oauth-clients", {"clientId": "other-bot", "scopes": ["bot:api"]})
-    secrets.keep(generated.json["clientSecret"])
+    added = await wire.admin("POST", "/oauth-clients/other-bot/secrets", {"endOthersIn": 60})
+    secrets.keep(generated.json["clientSecret"], added.json["clientSecret"])
+    await wire.admin("POST", "/oauth-clients/other-bot/secrets", {"clientSecret": SECRET + "\n"})
+    await wire.admin("POST", "/oauth-clients/other-bot/secrets", [SECRET])
+    await wire.admin("DELETE", f"/oauth-clients/other-bot/secrets/{added.json['id']}?key={SECRET}")
     for key in (str(config.internal_api_key), PREVIOUS_KEY, WRONG_KEY):
         headers = {"x-internal-api-key": key}
         await wire.fetch("POST", "/oauth-clients", document=document, headers=headers)
@@ -197,6 +201,9 @@ async def use_as_machines_do(wire: Wire, secrets: Secrets) -> None:
         await wire.fetch("GET", f"/auth/client?access_token={token}")
         await wire.fetch("GET", "/broken", bearer=token)
         await wire.fetch("GET", f"/nowhere?token={token}", bearer=token)
+        await wire.fetch("POST", "/auth/introspect", form={"token": token}, basic=right)
+        await wire.fetch("POST", "/auth/introspect", form={"token": token}, bearer=token)
+        await wire.fetch("POST", f"/auth/introspect?token={token}", bearer=token)
         await wire.fetch("POST", "/auth/revoke", form={"token": token}, basic=("other-bot", WRONG_SECRET))
         await wire.fetch("POST", f"/auth/revoke?token={token}", basic=right, body="")
         await wire.fetch("POST", "/auth/revoke", form={"token": token}, basic=right)

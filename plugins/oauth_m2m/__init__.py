@@ -13,6 +13,8 @@ What a handler developer needs is here::
 """
 
 from plugins.oauth_m2m.decorators import client_authenticated, scopes
+from plugins.oauth_m2m.errors import IssuanceRefused
+from plugins.oauth_m2m.extensions import Issuance
 from plugins.oauth_m2m.models import ClientToken
 
-__all__ = ["ClientToken", "client_authenticated", "scopes"]
+__all__ = ["ClientToken", "Issuance", "IssuanceRefused", "client_authenticated", "scopes"]

@@ -1,34 +1,50 @@
-"""ClientService: register, authenticate, disable and enable clients."""
+"""ClientService: register, authenticate, find, change and delete clients."""
 
 from __future__ import annotations
 
 import contextlib
-import secrets
+import dataclasses
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from plugins.oauth_m2m import reasons
 from plugins.oauth_m2m.errors import InvalidClient
-from plugins.oauth_m2m.models import Client, ClientSecret
+from plugins.oauth_m2m.hashes import imported_secrets
+from plugins.oauth_m2m.models import AuthenticatedClient, Client, ClientQuery, ClientSecret, new_generation
+from plugins.oauth_m2m.secret_format import generate_secret
 from station.errors import ServiceUnavailable, ValidationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from plugins.oauth_m2m.credentials import ClientCredentials
-    from plugins.oauth_m2m.models import Registration
+    from plugins.oauth_m2m.models import ClientChange, ClientPage, Registration
     from plugins.oauth_m2m.stores import ClientStore
+    from station.audit import AuditLog, Change
+    from station.errors import Reason
     from station.passwords import PasswordHasher
 
 __all__ = ["ClientService"]
 
+_PAGE = 200
+
 
 class ClientService:
-    """What may be done with clients; ``catalogue`` is the closed set of scopes, None while it is open."""
+    """What may be done with clients; ``catalogue`` is the closed set of scopes, None while it is open.
+
+    Where ``versions`` are given, a client that has none of them is left alone: `PreconditionFailed`.
+    """
 
     def __init__(
-        self, store: ClientStore, hasher: PasswordHasher, catalogue: Mapping[str, str] | None
+        self,
+        store: ClientStore,
+        hasher: PasswordHasher,
+        catalogue: Mapping[str, str] | None,
+        audit: AuditLog,
     ) -> None:
+        self._audit = audit
         self._store = store
         self._hasher = hasher
         self._catalogue = catalogue
@@ -39,57 +55,115 @@ class ClientService:
         Raises `ValidationFailed` for scopes outside a closed catalogue and `Conflict` for a taken id.
         """
         self._check_catalogue(registration.scopes)
-        generated = None if registration.client_secret else secrets.token_urlsafe(32)
+        generated = None if registration.client_secret else generate_secret()
         secret = registration.client_secret or generated or ""
         salt = self._hasher.new_salt()
         # the hash comes before the insert: nothing is stored when the pool is full
         stored = await self._hasher.hash(secret.encode(), salt=salt)
-        now = _now()
-        client = await self._store.insert(
-            Client(
-                id="",
-                client_id=registration.client_id,
-                name=registration.name,
-                salt=salt,
-                secrets=(ClientSecret(id=uuid.uuid4().hex, hash=stored, created_at=now),),
-                scopes=registration.scopes,
-                is_active=True,
-                token_ttl=registration.token_ttl,
-                generation=_new_generation(),
-                version=1,
-                created_at=now,
-                updated_at=now,
-            )
-        )
-        return client, generated
+        made = ClientSecret(id=uuid.uuid4().hex, hash=stored, created_at=_now())
+        return await self._insert(registration, salt, (made,)), generated
 
-    async def authenticate(self, credentials: ClientCredentials) -> Client:
-        """Return the client whose live secret was presented (RFC 6749 2.3.1).
+    async def import_client(self, registration: Registration, hashes: Sequence[str]) -> Client:
+        """Register a client whose secrets are known by their ``hashes`` alone; raises as `register` does.
+
+        `ValidationFailed` for hashes that cannot be imported as well.
+        """
+        self._check_catalogue(registration.scopes)
+        return await self._insert(registration, *self._imported(hashes))
+
+    async def authenticate(self, credentials: ClientCredentials) -> AuthenticatedClient:
+        """Return the client whose live secret was presented, and which it was (RFC 6749 2.3.1).
 
         Unknown, disabled, expired and wrong are one `InvalidClient` after the same bcrypt work, which
         depends on the request alone: without a live secret the hasher works on a dummy.
         """
         client = await self._store.find(credentials.client_id)
-        live = () if client is None else client.live_secrets(_now())
-        verified = await self._hasher.verify(credentials.secrets, [secret.hash for secret in live])
-        if client is None or verified is None:
-            raise InvalidClient
+        live, ended = ((), ()) if client is None else _secrets(client, _now())
+        known = (*live, *ended)
+        verified = await self._hasher.verify(
+            credentials.secrets, [secret.hash for secret in known], ended=range(len(live), len(known))
+        )
+        if client is None:
+            raise InvalidClient(reasons.unknown(credentials.client_id))
+        if verified is None or verified.ended:
+            raise InvalidClient(_why_not(client, live, known[verified.hash] if verified else None))
         if verified.outdated and len(live) == 1:
             await self._rehash(client, live[0], credentials.secrets[verified.candidate])
-        return client
+        return AuthenticatedClient(client, live[verified.hash])
 
     async def get(self, client_id: str) -> Client:
         """The client of this id; `NotFound` if there is none."""
         return await self._store.get(client_id)
 
-    async def list(self) -> list[Client]:
-        """All clients by id."""
-        return await self._store.list()
+    async def list(self, query: ClientQuery) -> ClientPage:
+        """A page of the clients that match ``query``."""
+        return await self._store.list(query)
 
-    async def set_active(self, client_id: str, *, is_active: bool) -> Client:
-        """Enable or disable a client; disabling ends its live tokens for good. `NotFound` if unknown."""
-        generation = None if is_active else _new_generation()
-        return await self._store.set_active(client_id, is_active=is_active, generation=generation)
+    async def all(self) -> AsyncIterator[Client]:
+        """Every client by id, read page by page."""
+        page = await self._store.list(query := ClientQuery(limit=_PAGE))
+        while True:
+            for client in page.clients:
+                yield client
+            if page.last is None:
+                return
+            page = await self._store.list(dataclasses.replace(query, after=page.last))
+
+    async def change(
+        self, client_id: str, change: ClientChange, *, versions: Collection[int] | None = None
+    ) -> Client:
+        """Change a client in one step and return it as it is then.
+
+        Disabling it ends its live tokens for good; a scope that it loses, its live tokens lose at once.
+        Raises `NotFound`, and `ValidationFailed` for scopes outside a closed catalogue or hashes that cannot
+        be imported.
+        """
+        self._check_catalogue(change.get("scopes", ()))
+        changes: dict[str, object] = {**change, "updated_at": _now()}
+        if hashes := change.get("secret_hashes"):
+            del changes["secret_hashes"]
+            changes["salt"], changes["secrets"] = self._imported(hashes)
+        if change.get("is_active") is False:
+            changes["generation"] = new_generation()
+        async with self._change(_action(change), client_id) as event:
+            before, after = await self._store.update(client_id, changes, versions)
+            event.before, event.after = before.audited(), after.audited()
+        return after
+
+    async def delete(self, client_id: str, *, versions: Collection[int] | None = None) -> None:
+        """Delete a client; its live tokens end, and registering its id again revives none. `NotFound`."""
+        async with self._change("client.deleted", client_id) as event:
+            event.before = (await self._store.delete(client_id, versions)).audited()
+
+    async def _insert(self, registration: Registration, salt: str, made: tuple[ClientSecret, ...]) -> Client:
+        now = made[0].created_at
+        new = Client(
+            id="",
+            client_id=registration.client_id,
+            name=registration.name,
+            salt=salt,
+            secrets=made,
+            scopes=registration.scopes,
+            is_active=registration.is_active,
+            token_ttl=registration.token_ttl,
+            generation=new_generation(),
+            version=1,
+            created_at=now,
+            updated_at=now,
+        )
+        async with self._change("client.registered", new.client_id) as change:
+            client = await self._store.insert(new)
+            change.after = client.audited()
+        return client
+
+    def _imported(self, hashes: Sequence[str]) -> tuple[str, tuple[ClientSecret, ...]]:
+        try:
+            return imported_secrets(hashes, max_cost=self._hasher.cost, now=_now())
+        except ValueError as error:
+            raise ValidationFailed({"secretHash": [f"{error}."]}) from None
+
+    def _change(self, action: str, client_id: str) -> AbstractAsyncContextManager[Change]:
+        return self._audit.change(action, target=client_id, client_id=client_id)
 
     def _check_catalogue(self, scopes: tuple[str, ...]) -> None:
         if self._catalogue is not None and (unknown := [s for s in scopes if s not in self._catalogue]):
@@ -103,11 +177,28 @@ class ClientService:
             await self._store.replace_hash(client, secret, salt=salt, new_hash=stored)
 
 
+def _secrets(client: Client, now: datetime) -> tuple[tuple[ClientSecret, ...], tuple[ClientSecret, ...]]:
+    """The live secrets, and those that have ended and that the same bcrypt checks: the operator is told."""
+    live = client.live_secrets(now)
+    ended = [secret for secret in client.secrets if client.is_active and not secret.is_live(now)]
+    return live, tuple(secret for secret in ended if client.salt in secret.hash)
+
+
+def _why_not(client: Client, live: Sequence[ClientSecret], ended: ClientSecret | None) -> Reason:
+    if not client.is_active:
+        return reasons.inactive(client.client_id)
+    if ended is not None:
+        return reasons.expired_secret(client.client_id, ended.id)
+    return reasons.wrong_secret(client.client_id) if live else reasons.expired_secret(client.client_id)
+
+
+def _action(change: ClientChange) -> str:
+    if "is_active" not in change:
+        return "client.changed"
+    return "client.enabled" if change["is_active"] else "client.disabled"
+
+
 def _now() -> datetime:
     # MongoDB keeps milliseconds: what is answered now must equal what is read later
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def _new_generation() -> str:
-    return secrets.token_urlsafe(16)

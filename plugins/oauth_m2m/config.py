@@ -7,14 +7,15 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from plugins.oauth_m2m.scope import is_registrable
+from plugins.oauth_m2m.scope import INTROSPECT, is_registrable
 from station.settings import choice, integer, names, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_TOKEN_TTL", "MIN_TOKEN_TTL", "OAuthM2MConfig"]
+__all__ = ["HS256", "MAX_TOKEN_TTL", "MIN_TOKEN_TTL", "OAuthM2MConfig"]
 
+HS256 = "HS256"
 MIN_TOKEN_TTL = 60
 MAX_TOKEN_TTL = 3600  # RFC 6750 5.3: one hour or less
 _METHODS = ("client_secret_basic", "client_secret_post")
@@ -68,6 +69,15 @@ class OAuthM2MConfig:
         "The status of invalid_scope for a scope outside the client's set: 401, or 400 as in RFC 6749 5.2.",
         default=401,
         parse=_status,
+    )
+    private_scopes: tuple[str, ...] = setting(
+        "The scopes that discovery does not name (RFC 8414 2).", default=(INTROSPECT,), parse=names
+    )
+    signing_alg: str = setting(
+        "The algorithm that signs tokens: HS256 with JWT_SECRET, or EdDSA, ES256 or RS256 with keys of the "
+        "keyring, which /.well-known/jwks.json publishes.",
+        default=HS256,
+        parse=choice(HS256, "EdDSA", "ES256", "RS256"),
     )
     client_auth_methods: tuple[str, ...] = setting(
         "The ways in which clients may authenticate (RFC 7591 2).", default=_METHODS, parse=_methods

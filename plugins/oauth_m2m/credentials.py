@@ -16,11 +16,18 @@ from plugins.oauth_m2m.errors import (
     MissingToken,
 )
 from plugins.oauth_m2m.parameters import form_decode, query_names
+from plugins.oauth_m2m.reasons import MALFORMED_CREDENTIALS, METHOD_OFF, NO_CREDENTIALS
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.parameters import Parameters
 
-__all__ = ["ClientCredentials", "claimed_client_id", "read_bearer_token", "read_client_credentials"]
+__all__ = [
+    "ClientCredentials",
+    "claimed_client_id",
+    "is_bearer",
+    "read_bearer_token",
+    "read_client_credentials",
+]
 
 BASIC = "client_secret_basic"
 POST = "client_secret_post"
@@ -57,7 +64,7 @@ def read_client_credentials(
         raise InvalidRequest("The request authenticates in more than one way.")
     found = _from_body(parameters) if encoded is None else _from_basic(encoded, parameters)
     if found.method not in methods:
-        raise InvalidClient
+        raise InvalidClient(METHOD_OFF)
     return found
 
 
@@ -92,6 +99,11 @@ def read_bearer_token(authorization: str | None, *, query: str) -> str:
     return token
 
 
+def is_bearer(authorization: str | None) -> bool:
+    """Whether this is an attempt to authenticate by a bearer token."""
+    return _split_scheme(authorization or "")[0] == "bearer"
+
+
 def _split_scheme(authorization: str) -> tuple[str, str]:
     """The scheme in lower case, and what follows it (RFC 9110 11.4)."""
     scheme, _, value = authorization.strip(" \t").partition(" ")
@@ -110,7 +122,7 @@ def _is_repeated(authorization: str) -> bool:
 def _basic_value(authorization: str) -> str:
     scheme, value = _split_scheme(authorization)
     if scheme != "basic":
-        raise InvalidClient
+        raise InvalidClient(MALFORMED_CREDENTIALS)
     return value
 
 
@@ -121,9 +133,9 @@ def _split_basic(encoded: str) -> tuple[str, str]:
         client_id = form_decode(userid)
     except ValueError:
         # the cause would hold the secret
-        raise InvalidClient from None
+        raise InvalidClient(MALFORMED_CREDENTIALS) from None
     if not colon or not _CLIENT_ID.fullmatch(client_id):
-        raise InvalidClient
+        raise InvalidClient(MALFORMED_CREDENTIALS)
     return client_id, password
 
 
@@ -134,14 +146,16 @@ def _from_basic(encoded: str, parameters: Parameters) -> ClientCredentials:
         raise InvalidRequest("The parameter client_id is not the one of the Authorization header.")
     secrets = _candidates(password)
     if not secrets:
-        raise InvalidClient
+        raise InvalidClient(MALFORMED_CREDENTIALS)
     return ClientCredentials(client_id, secrets, BASIC)
 
 
 def _from_body(parameters: Parameters) -> ClientCredentials:
     client_id, secret = parameters.get("client_id") or "", parameters.get("client_secret") or ""
+    if not client_id and not secret:
+        raise InvalidClient(NO_CREDENTIALS)
     if not _CLIENT_ID.fullmatch(client_id) or not _VISIBLE_ASCII.fullmatch(secret):
-        raise InvalidClient
+        raise InvalidClient(MALFORMED_CREDENTIALS)
     return ClientCredentials(client_id, (secret.encode(),), POST)
 
 

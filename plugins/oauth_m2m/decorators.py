@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from plugins.oauth_m2m.credentials import claimed_client_id, read_bearer_token, read_client_credentials
-from plugins.oauth_m2m.errors import InsufficientScope, InvalidClient
+from plugins.oauth_m2m.credentials import (
+    claimed_client_id,
+    is_bearer,
+    read_bearer_token,
+    read_client_credentials,
+)
+from plugins.oauth_m2m.errors import BearerError, InsufficientScope, InvalidClient, InvalidRequest
+from plugins.oauth_m2m.reasons import auditable_client_id, lacks_scopes
 from plugins.oauth_m2m.scope import is_scope_token
 from plugins.oauth_m2m.services import services_of
 from station.security import Security, demand
@@ -14,12 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plugins.oauth_m2m.handlers.oauth import OAuthHandler
+    from plugins.oauth_m2m.models import ClientToken
     from station.handlers import BaseHandler
 
-__all__ = ["CLIENT", "CLIENT_SECRET", "client_authenticated", "client_secret_authenticated", "scopes"]
+__all__ = [
+    "CLIENT",
+    "CLIENT_EITHER",
+    "CLIENT_SECRET",
+    "client_authenticated",
+    "client_either_authenticated",
+    "client_secret_authenticated",
+    "scopes",
+]
 
 CLIENT = "client"
 CLIENT_SECRET = "client-secret"  # noqa: S105 - the name of a scheme
+CLIENT_EITHER = "client-either"
 
 T = TypeVar("T")
 
@@ -29,11 +45,18 @@ async def _enforce_token(handler: Any, security: Security) -> None:
 
     Neither a cookie nor ``current_user`` is read or set: a machine is never a user.
     """
-    request = handler.request
-    token = read_bearer_token(request.headers.get("Authorization"), query=request.query)
-    handler.client_token = await services_of(handler.application).tokens.verify(token)
-    if not security.scopes <= handler.client_token.scopes:
-        raise InsufficientScope(sorted(security.scopes))
+    request, services = handler.request, services_of(handler.application)
+    handler.audit_action = "bearer.refused"
+    try:
+        token = read_bearer_token(request.headers.get("Authorization"), query=request.query)
+        handler.client_token = caller = await services.tokens.verify(token)
+        handler.identify("client", caller.client_id)
+        if missing := security.scopes - caller.scopes:
+            reason = lacks_scopes(caller.client_id, sorted(missing))
+            raise InsufficientScope(sorted(security.scopes), reason)
+    except BearerError as error:
+        error.name_resource(services.discovery.resource_metadata)
+        raise
 
 
 client_authenticated: Callable[[T], T] = demand(Security(CLIENT), _enforce_token)
@@ -54,28 +77,57 @@ def scopes(*names: str) -> Callable[[T], T]:
 
 
 async def _enforce_secret(handler: OAuthHandler, _security: Security) -> None:
-    """Set ``client`` from the credentials of an OAuth request, in the order that the wire rules fix.
+    """Set ``client`` and ``client_secret`` from the credentials, in the order that the wire rules fix.
 
     Content type, size and repeats, then what the endpoint checks before it knows who asks, then the
     throttles, then the secret. Only a failed secret counts as a failure of its address.
     """
+    handler.audit_action = f"{handler.throttle_name}.refused"
     authorization = handler.request.headers.get("Authorization")
     parameters = handler.read_parameters()
+    claimed = claimed_client_id(authorization, parameters)
+    handler.audit_client_id = auditable_client_id(claimed)
     handler.check_parameters(parameters)
-    await _throttle(handler, claimed_client_id(authorization, parameters))
+    await _throttle(handler, claimed)
     services = services_of(handler.application)
     methods = frozenset(services.settings.client_auth_methods)
     credentials = read_client_credentials(authorization, parameters, methods=methods)
     try:
-        handler.client = await services.clients.authenticate(credentials)
+        authenticated = await services.clients.authenticate(credentials)
     except InvalidClient:
         await _count_failure(handler)
         raise
+    handler.client, handler.client_secret = authenticated.client, authenticated.secret
     handler.parameters = parameters
+    handler.identify("client", handler.client.client_id)
+    services.secrets.note_use(authenticated, address=handler.client_address)
 
 
 client_secret_authenticated: Callable[[T], T] = demand(Security(CLIENT_SECRET), _enforce_secret)
 """Demand the client's own credentials (RFC 6749 2.3) on a method of an `OAuthHandler`."""
+
+
+async def _enforce_either(handler: OAuthHandler, security: Security) -> None:
+    """Authenticate a client by its secret, or by a token of its own (RFC 7662 2.1)."""
+    authorization = handler.request.headers.get("Authorization")
+    if not is_bearer(authorization):
+        await _enforce_secret(handler, security)
+        handler.caller_id = handler.client.client_id
+        handler.caller_scopes = frozenset(handler.client.scopes)
+        return
+    parameters = handler.read_parameters()
+    if parameters.get("client_secret") or parameters.get("client_assertion"):
+        raise InvalidRequest("The request authenticates in more than one way.")
+    await _enforce_token(handler, security)
+    caller: ClientToken = handler.client_token  # type: ignore[attr-defined] # set by _enforce_token
+    handler.audit_action = f"{handler.throttle_name}.refused"
+    await _throttle(handler, caller.client_id)
+    handler.caller_id, handler.caller_scopes = caller.client_id, caller.scopes
+    handler.parameters = parameters
+
+
+client_either_authenticated: Callable[[T], T] = demand(Security(CLIENT_EITHER), _enforce_either)
+"""Demand a client, by its credentials or by its token, on a method of an `OAuthHandler`."""
 
 
 async def _throttle(handler: OAuthHandler, client_id: str | None) -> None:

@@ -8,6 +8,7 @@
         ├── InvalidClient                  401 invalid_client, with a Basic challenge
         ├── InvalidGrant                   400 invalid_grant
         ├── UnauthorizedClient             400 unauthorized_client
+        │   └── IssuanceRefused                ... because a plugin refused
         ├── UnsupportedGrantType           400 unsupported_grant_type
         ├── UnsupportedTokenType           400 unsupported_token_type (RFC 7009 2.2.1)
         ├── InvalidScope                   400 invalid_scope, or 401 with a challenge
@@ -27,7 +28,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from station.errors import ResponseError
+from plugins.oauth_m2m import reasons
+from station.errors import Reason, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +43,7 @@ __all__ = [
     "InvalidRequest",
     "InvalidScope",
     "InvalidToken",
+    "IssuanceRefused",
     "MissingToken",
     "OAuthError",
     "ServerError",
@@ -62,13 +65,21 @@ _MAX_DESCRIPTION = 300
 class OAuthError(ResponseError):
     """An error of an OAuth endpoint: ``{"error": code, "error_description": ...}`` (RFC 6749 5.2).
 
-    ``description`` is cleaned of every character that the RFC forbids and cut to 300.
+    ``description`` is cleaned of every character that the RFC forbids and cut to 300. Without a ``reason`` of
+    its own it tells the audit what it tells the client.
     """
 
     status = 400
 
-    def __init__(self, description: str = "", *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        description: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        reason: Reason | None = None,
+    ) -> None:
         super().__init__(_clean(description)[:_MAX_DESCRIPTION], headers={**_NO_STORE, **(headers or {})})
+        self.reason = reason or Reason("malformed", self.description.rstrip("."))
 
     def body(self, request_id: str) -> dict[str, object]:
         """``error`` and, if there is one, ``error_description``; RFC 6749 has no place for the request id."""
@@ -90,8 +101,9 @@ class InvalidClient(OAuthError):
     status = 401
     code = "invalid_client"
 
-    def __init__(self) -> None:
-        super().__init__("Client authentication failed.", headers={"WWW-Authenticate": BASIC_CHALLENGE})
+    def __init__(self, reason: Reason = reasons.NO_CREDENTIALS) -> None:
+        challenge = {"WWW-Authenticate": BASIC_CHALLENGE}
+        super().__init__("Client authentication failed.", headers=challenge, reason=reason)
 
 
 class InvalidGrant(OAuthError):
@@ -104,6 +116,13 @@ class UnauthorizedClient(OAuthError):
     """The client may not do this at all."""
 
     code = "unauthorized_client"
+
+
+class IssuanceRefused(UnauthorizedClient):
+    """A plugin refuses to issue a token: raised by an issuance check. The client is told ``description``."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, reason=reasons.vetoed(description))
 
 
 class UnsupportedGrantType(OAuthError):
@@ -123,10 +142,10 @@ class InvalidScope(OAuthError):
 
     code = "invalid_scope"
 
-    def __init__(self, description: str, *, status: int = 400) -> None:
+    def __init__(self, description: str, *, status: int = 400, reason: Reason | None = None) -> None:
         # a 401 carries a challenge (RFC 9110 15.5.2)
         challenge = {"WWW-Authenticate": BASIC_CHALLENGE} if status == 401 else {}
-        super().__init__(description, headers=challenge)
+        super().__init__(description, headers=challenge, reason=reason)
         self.status = status
 
 
@@ -164,13 +183,17 @@ class BearerError(OAuthError):
 
     status = 401
 
-    def __init__(self, description: str, *, scope: Sequence[str] = ()) -> None:
-        super().__init__(description)
+    def __init__(self, description: str, *, scope: Sequence[str] = (), reason: Reason | None = None) -> None:
+        super().__init__(description, reason=reason)
         attributes = {"realm": REALM, **self._error_attributes()}
         if scope:
             attributes["scope"] = _clean(" ".join(scope))
         quoted = ", ".join(f'{name}="{value}"' for name, value in attributes.items())
         self.headers["WWW-Authenticate"] = f"Bearer {quoted}"
+
+    def name_resource(self, metadata: str) -> None:
+        """Add to the challenge where the resource is described: the URL ``metadata`` (RFC 9728 5.1)."""
+        self.headers["WWW-Authenticate"] += f', resource_metadata="{_clean(metadata)}"'
 
     def _error_attributes(self) -> dict[str, str]:
         return {"error": self.code, "error_description": self.description}
@@ -182,7 +205,7 @@ class MissingToken(BearerError):
     code = "unauthorized"
 
     def __init__(self) -> None:
-        super().__init__("This needs a client token: Authorization: Bearer.")
+        super().__init__("This needs a client token: Authorization: Bearer.", reason=reasons.MISSING_TOKEN)
 
     def _error_attributes(self) -> dict[str, str]:
         return {}  # RFC 6750 3.1: no error code or other error information
@@ -200,8 +223,8 @@ class InvalidToken(BearerError):
 
     code = "invalid_token"
 
-    def __init__(self) -> None:
-        super().__init__("The token is not valid.")
+    def __init__(self, reason: Reason = reasons.MALFORMED_TOKEN) -> None:
+        super().__init__("The token is not valid.", reason=reason)
 
 
 class InsufficientScope(BearerError):
@@ -210,8 +233,8 @@ class InsufficientScope(BearerError):
     status = 403
     code = "insufficient_scope"
 
-    def __init__(self, needed: Sequence[str]) -> None:
-        super().__init__(f"This needs the scope {' '.join(needed)}.", scope=needed)
+    def __init__(self, needed: Sequence[str], reason: Reason | None = None) -> None:
+        super().__init__(f"This needs the scope {' '.join(needed)}.", scope=needed, reason=reason)
 
 
 def _clean(text: str) -> str:

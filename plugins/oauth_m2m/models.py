@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Client", "ClientSecret", "ClientToken", "IssuedToken", "Registration", "TokenRecord"]
+__all__ = [
+    "AuthenticatedClient",
+    "Client",
+    "ClientChange",
+    "ClientPage",
+    "ClientQuery",
+    "ClientSecret",
+    "ClientToken",
+    "IssuedToken",
+    "KeyState",
+    "Registration",
+    "SecretAddition",
+    "SigningKey",
+    "SigningKeys",
+    "TokenPage",
+    "TokenRecord",
+    "new_generation",
+]
+
+QUIET = timedelta(hours=25)
+"""How long a secret that is safe to retire has not been used."""
+
+KeyState = Literal["next", "active", "retired"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """A secret of a client, at rest: ``hash`` is made by `station.passwords.PasswordHasher`."""
+    """A secret of a client, at rest: ``hash`` is made by `station.passwords.PasswordHasher`.
+
+    ``last_used_at`` is right to a minute, ``last_used_from`` the address that the client then had.
+    """
 
     id: str
     hash: str = dataclasses.field(repr=False)
     created_at: datetime
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
+    last_used_from: str | None = None
 
     def is_live(self, now: datetime) -> bool:
         """Whether it still authenticates: it ends at the very instant of ``expires_at``."""
@@ -51,6 +80,47 @@ class Client:
         """The secrets that authenticate now: none while the client is disabled."""
         return tuple(secret for secret in self.secrets if self.is_active and secret.is_live(now))
 
+    def is_safe_to_retire(self, secret: ClientSecret, now: datetime) -> bool:
+        """Whether nothing seems to need this secret any more: it has ended, or another one took over.
+
+        That is, another live secret was used after this one was, and this one was not used (if ever; else not
+        made) within the last 25 hours, in which every daily job would have shown itself.
+        """
+        if not secret.is_live(now):
+            return True
+        last = secret.last_used_at or secret.created_at
+        since = [other.last_used_at for other in self.secrets if other.id != secret.id and other.is_live(now)]
+        return now - last > QUIET and any(used is not None and used > last for used in since)
+
+    def audited(self) -> dict[str, object]:
+        """What the audit keeps of a client before and after a change: no secret, no hash, no salt."""
+        return {
+            "name": self.name,
+            "scopes": list(self.scopes),
+            "is_active": self.is_active,
+            "token_ttl": self.token_ttl,
+            "version": self.version,
+            "secrets": [_secret_in_words(secret) for secret in self.secrets],
+        }
+
+
+def new_generation() -> str:
+    """The random value that ties tokens to a client; a new one ends those of the one before."""
+    return secrets.token_urlsafe(16)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AuthenticatedClient:
+    """A client, and which of its secrets it presented."""
+
+    client: Client
+    secret: ClientSecret
+
+
+def _secret_in_words(secret: ClientSecret) -> str:
+    ends = secret.expires_at
+    return f"{secret.id} until {ends:%Y-%m-%dT%H:%M:%SZ}" if ends else secret.id
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Registration:
@@ -61,6 +131,62 @@ class Registration:
     client_secret: str | None = dataclasses.field(default=None, repr=False)
     name: str = ""
     token_ttl: int | None = None
+    is_active: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SecretAddition:
+    """What an admin asks for when a secret is to be replaced with overlap.
+
+    Without a ``client_secret`` Station generates one. At ``end_others_at``, or ``end_others_in`` seconds from
+    now, the client's other secrets end that would have lived longer.
+    """
+
+    client_secret: str | None = dataclasses.field(default=None, repr=False)
+    expires_at: datetime | None = None
+    end_others_at: datetime | None = None
+    end_others_in: int | None = None
+
+    def others_end(self, now: datetime) -> datetime | None:
+        """When the others end, to the second."""
+        if self.end_others_in is None:
+            return self.end_others_at
+        return now.replace(microsecond=0) + timedelta(seconds=self.end_others_in)
+
+
+class ClientChange(TypedDict, total=False):
+    """What shall change of a client; what is absent stays. A ``token_ttl`` of None is the default again.
+
+    ``secret_hashes`` take the place of all its secrets.
+    """
+
+    name: str
+    scopes: tuple[str, ...]
+    token_ttl: int | None
+    is_active: bool
+    secret_hashes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClientQuery:
+    """Which clients are asked for, in the order of their ids: at most ``limit`` of those behind ``after``.
+
+    ``search`` is a part of the client id or the name, in any case. All that is given must match.
+    """
+
+    search: str = ""
+    scope: str | None = None
+    is_active: bool | None = None
+    after: str = ""
+    limit: int = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientPage:
+    """A page of clients; ``last`` is the client id that the next page comes after, None on the last."""
+
+    clients: tuple[Client, ...]
+    last: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +217,10 @@ class IssuedToken:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """What is remembered of a live token; ``address`` and ``user_agent`` are of the request that got it."""
+    """What is remembered of a live token.
+
+    ``address`` and ``user_agent`` are of the request that got it, ``secret_id`` is that of the secret used.
+    """
 
     jti: str
     client_id: str
@@ -100,3 +229,51 @@ class TokenRecord:
     exp: int
     address: str
     user_agent: str
+    secret_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenPage:
+    """A page of live tokens; ``last`` is what the next page comes after, None if there is no more."""
+
+    tokens: tuple[TokenRecord, ...]
+    last: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs tokens, at rest.
+
+    ``jwk`` holds the public members (RFC 7517), ``sealed`` the private part, encrypted, until the key is
+    retired. The key ``HS256`` has neither: it stands for ``JWT_SECRET``. A retired key verifies until
+    ``verifies_until``.
+    """
+
+    kid: str
+    alg: str
+    state: KeyState
+    published_at: datetime
+    jwk: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    sealed: bytes | None = dataclasses.field(default=None, repr=False)
+    activated_at: datetime | None = None
+    verifies_until: datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """All keys of a keyring at once; every change of them has the next ``version``."""
+
+    version: int = 0
+    keys: tuple[SigningKey, ...] = ()
+
+    def in_state(self, state: KeyState) -> SigningKey | None:
+        """The one key that is active or next, if there is one."""
+        return next((key for key in self.keys if key.state == state), None)
+
+    def followed_by(self, keys: tuple[SigningKey, ...]) -> SigningKeys:
+        """The next version."""
+        return SigningKeys(self.version + 1, keys)
+
+    def audited(self) -> dict[str, object]:
+        """What an audit event says of them."""
+        return {key.kid: f"{key.alg} {key.state}" for key in self.keys}

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from plugins.oauth_m2m.errors import InvalidRequest
+from plugins.oauth_m2m.reasons import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "INTROSPECTION_PARAMETERS",
     "REVOCATION_PARAMETERS",
     "TOKEN_PARAMETERS",
     "Parameters",
@@ -29,6 +31,7 @@ _CLIENT = frozenset({"client_id", "client_secret", "client_assertion", "client_a
 # RFC 8707 2: resource may repeat, so it is not among them
 TOKEN_PARAMETERS = _CLIENT | {"grant_type", "scope"}
 REVOCATION_PARAMETERS = _CLIENT | {"token", "token_type_hint"}
+INTROSPECTION_PARAMETERS = REVOCATION_PARAMETERS
 
 _NEVER_IN_QUERY = frozenset({"client_secret", "client_assertion", "access_token", "token"})
 _FORM = "application/x-www-form-urlencoded"
@@ -77,7 +80,9 @@ def parse_parameters(
         return _collect(_form_pairs(body), recognised)
     if media_type == _JSON:
         return _collect(_json_pairs(body), recognised)
-    raise InvalidRequest(f"Send {_FORM} or {_JSON}; the Content-Type is {media_type or 'missing'}.")
+    raise InvalidRequest(
+        f"Send {_FORM} or {_JSON}; the Content-Type is {media_type or 'missing'}.", reason=MEDIA_TYPE
+    )
 
 
 def form_decode(text: str) -> str:

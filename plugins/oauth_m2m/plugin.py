@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugins.oauth_m2m import commands
+from plugins.oauth_m2m import commands, hookspecs
 from plugins.oauth_m2m.config import OAuthM2MConfig
-from plugins.oauth_m2m.decorators import CLIENT, CLIENT_SECRET
-from plugins.oauth_m2m.handlers import clients, revoke, token, whoami
+from plugins.oauth_m2m.decorators import CLIENT, CLIENT_EITHER, CLIENT_SECRET
+from plugins.oauth_m2m.handlers import (
+    client_tokens,
+    clients,
+    introspect,
+    metadata,
+    revoke,
+    secrets,
+    token,
+    whoami,
+)
 from plugins.oauth_m2m.migrations import MIGRATIONS
+from plugins.oauth_m2m.scope import INTROSPECT
 from plugins.oauth_m2m.services import Services, catalogue, open_services
 from station import hookimpl
 from station.security import SecurityScheme
@@ -16,6 +26,7 @@ from station.security import SecurityScheme
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from types import ModuleType
 
     import click
 
@@ -32,8 +43,21 @@ def station_settings() -> type:
 
 @hookimpl
 def station_handlers() -> Sequence[Route]:
-    """The OAuth endpoints and the admin's."""
-    return [*token.routes, *revoke.routes, *whoami.routes, *clients.routes]
+    """The OAuth endpoints, the admin's, and discovery."""
+    modules = (token, revoke, introspect, whoami, clients, secrets, client_tokens, metadata)
+    return [route for module in modules for route in module.routes]
+
+
+@hookimpl
+def station_scopes() -> Mapping[str, str]:
+    """What introspection of other clients' tokens takes."""
+    return {INTROSPECT: "Introspect the tokens of every client."}
+
+
+@hookimpl
+def station_hookspecs() -> ModuleType:
+    """The hooks by which other plugins have a say in tokens."""
+    return hookspecs
 
 
 @hookimpl
@@ -41,9 +65,12 @@ def station_security_schemes(settings: OAuthM2MConfig, scopes: Mapping[str, str]
     """A client's token at protected handlers, its secret at the OAuth endpoints."""
     known = catalogue(settings, scopes)
     flow = {"clientCredentials": {"tokenUrl": "/auth/token", "scopes": dict(known or scopes)}}
+    bearer = {"type": "oauth2", "flows": flow}
+    basic = {"type": "http", "scheme": "basic"}
     return [
-        SecurityScheme(CLIENT, {CLIENT: {"type": "oauth2", "flows": flow}}, scopes=known),
-        SecurityScheme(CLIENT_SECRET, {CLIENT_SECRET: {"type": "http", "scheme": "basic"}}),
+        SecurityScheme(CLIENT, {CLIENT: bearer}, scopes=known),
+        SecurityScheme(CLIENT_SECRET, {CLIENT_SECRET: basic}),
+        SecurityScheme(CLIENT_EITHER, {CLIENT: bearer, CLIENT_SECRET: basic}),
     ]
 
 
@@ -61,5 +88,5 @@ def station_migrations() -> Sequence[Migration]:
 
 @hookimpl
 def station_commands() -> Sequence[click.Command]:
-    """``station oauth-clients``."""
-    return [commands.oauth_clients]
+    """``station oauth-clients`` and ``oauth-keys``."""
+    return [commands.oauth_clients, commands.oauth_keys, commands.why]

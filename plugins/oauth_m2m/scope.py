@@ -14,11 +14,15 @@ import re
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.errors import InvalidScope
+from plugins.oauth_m2m.reasons import not_registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["format_scope", "grant", "is_registrable", "is_scope_token", "parse_scope"]
+__all__ = ["INTROSPECT", "format_scope", "grant", "is_registrable", "is_scope_token", "parse_scope"]
+
+INTROSPECT = "oauth:introspect"
+"""Who holds it may introspect the tokens of every client."""
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -53,5 +57,9 @@ def grant(requested: str | None, registered: Sequence[str], *, status: int) -> t
     """
     wanted = parse_scope(requested or "")
     if refused := [scope for scope in wanted if scope not in registered]:
-        raise InvalidScope(f"The client may not have the scope {' '.join(refused)}.", status=status)
+        raise InvalidScope(
+            f"The client may not have the scope {' '.join(refused)}.",
+            status=status,
+            reason=not_registered(registered),
+        )
     return wanted or tuple(registered)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 from plugins.oauth_m2m.clients import ClientService
 from plugins.oauth_m2m.config import OAuthM2MConfig
-from plugins.oauth_m2m.stores import ClientStore, TokenStore
+from plugins.oauth_m2m.discovery import Discovery, discovery
+from plugins.oauth_m2m.extensions import Extensions
+from plugins.oauth_m2m.keyring import Keyring
+from plugins.oauth_m2m.live_tokens import LiveTokenService
+from plugins.oauth_m2m.rotation import SecretService
+from plugins.oauth_m2m.stores import ClientStore, KeyStore, SecretStore, TokenStore
 from plugins.oauth_m2m.tokens import TokenService
 from station.passwords import PasswordHasher
 
@@ -30,7 +35,11 @@ class Services:
 
     settings: OAuthM2MConfig
     clients: ClientService
+    secrets: SecretService
     tokens: TokenService
+    live_tokens: LiveTokenService
+    keyring: Keyring
+    discovery: Discovery
 
 
 def services_of(app: TornadoApplication) -> Services:
@@ -51,16 +60,35 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
     settings = cast("OAuthM2MConfig", config.sections.get(NAME) or OAuthM2MConfig())
     hasher = PasswordHasher(settings.bcrypt_cost)
     store = ClientStore(app.resources)
+    keyring = Keyring(
+        KeyStore(app.resources),
+        audit=app.audit,
+        alg=settings.signing_alg,
+        jwt_secrets=[secret for secret in (config.jwt_secret, config.jwt_secret_previous) if secret],
+    )
+    token_store = TokenStore(app.resources)
     tokens = TokenService(
         store,
-        TokenStore(app.resources),
-        keys=[key for key in (config.jwt_secret, config.jwt_secret_previous) if key],
+        token_store,
+        keyring=keyring,
+        audit=app.audit,
+        extensions=Extensions(
+            claims=app.plugins.call("oauth_m2m_claims", app=app),
+            checks=app.plugins.call("oauth_m2m_issuance_checks", app=app),
+        ),
         issuer=config.issuer,
         audience=config.audience,
         ttl=settings.token_ttl,
     )
-    clients = ClientService(store, hasher, catalogue(settings, app.plugins.scopes()))
+    declared = app.plugins.scopes()
+    clients = ClientService(store, hasher, catalogue(settings, declared), app.audit)
+    live_tokens = LiveTokenService(store, token_store, app.audit)
+    secrets = SecretService(store, SecretStore(app.resources), hasher, app.audit)
+    described = discovery(config.issuer, config.audience, settings, {**declared, **(settings.scopes or {})})
     try:
-        yield Services(settings, clients, tokens)
+        await keyring.open(serving=app.serving)
+        async with keyring.following():
+            yield Services(settings, clients, secrets, tokens, live_tokens, keyring, described)
     finally:
+        await secrets.close()
         hasher.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from station.audit import fingerprint
 from station.auth.cookies import ACCESS_COOKIE
 from station.security import Security, demand
 
@@ -18,17 +19,22 @@ ADMIN_KEY_HEADER = "x-internal-api-key"
 
 async def _enforce_session(handler: BaseHandler, _security: Security) -> None:
     auth: AuthService = handler.application.settings["auth"]
-    handler.current_user = await auth.authenticate(handler.get_cookie(ACCESS_COOKIE, ""))
+    handler.current_user = user = await auth.authenticate(handler.get_cookie(ACCESS_COOKIE, ""))
+    handler.identify("user", user.id)
 
 
 async def _enforce_admin(handler: BaseHandler, _security: Security) -> None:
     auth: AuthService = handler.application.settings["auth"]
     key = handler.request.headers.get(ADMIN_KEY_HEADER)
+    handler.audit_action = "admin.refused"
     if key is not None:
         # Tornado reads headers as Latin-1: these are the bytes that were sent.
-        await auth.authenticate_admin_key(key.encode("latin-1"), handler.client_address)
+        sent = key.encode("latin-1")
+        await auth.authenticate_admin_key(sent, handler.client_address)
+        handler.identify("key", fingerprint(sent))
     else:
-        handler.current_user = await auth.authenticate_admin(handler.get_cookie(ACCESS_COOKIE, ""))
+        handler.current_user = user = await auth.authenticate_admin(handler.get_cookie(ACCESS_COOKIE, ""))
+        handler.identify("user", user.id)
 
 
 user_authenticated = demand(Security("session"), _enforce_session)

@@ -35,6 +35,8 @@ class _AuthHandler(BaseHandler):
 class RegisterHandler(_AuthHandler):
     """``POST /auth/register``."""
 
+    audit_action = "registration.refused"
+
     @public
     async def post(self) -> None:
         """Make an account: 201, or 403 where registration is closed, 409 for a known email."""
@@ -45,6 +47,8 @@ class RegisterHandler(_AuthHandler):
 
 class LoginHandler(_AuthHandler):
     """``POST /auth/login``."""
+
+    audit_action = "login.refused"
 
     @public
     async def post(self) -> None:

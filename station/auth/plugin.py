@@ -45,7 +45,7 @@ def station_security_schemes() -> Sequence[SecurityScheme]:
 @hookimpl
 def station_lifespan(app: Application) -> AbstractAsyncContextManager[object]:
     """Keep the `station.auth.service.AuthService` in ``app.settings["auth"]``."""
-    return open_auth_service(app.config, app.resources, app.throttle)
+    return open_auth_service(app.config, app.resources, app.throttle, app.audit)
 
 
 @hookimpl

@@ -14,17 +14,26 @@ from station.addresses import throttle_key
 from station.auth.models import TokenPair, User
 from station.auth.stores import SessionStore, UserStore
 from station.auth.tokens import SessionTokens
-from station.errors import Forbidden, Unauthorized
+from station.errors import Forbidden, Reason, Unauthorized
 from station.passwords import PasswordHasher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from station.audit import AuditLog
     from station.config import Config, ThrottleName
     from station.resources import Resources
     from station.throttle import Throttle
 
 __all__ = ["AuthService", "open_auth_service"]
+
+_CLOSED = Reason("closed", "registration is closed", "station users create EMAIL, or AUTH_REGISTRATION=open")
+_NO_ADMIN = Reason("missing", "neither an admin key nor a live session was sent")
+_NOT_ADMIN = Reason("role", "the account does not have the role admin")
+_NO_KEY = Reason(
+    "key_unset", "no admin key is configured, so that none opens anything", "set INTERNAL_API_KEY"
+)
+_WRONG_KEY = Reason("wrong_key", "the key was neither INTERNAL_API_KEY nor INTERNAL_API_KEY_PREVIOUS")
 
 
 class AuthService:
@@ -43,8 +52,10 @@ class AuthService:
         tokens: SessionTokens,
         hasher: PasswordHasher,
         throttle: Throttle,
+        audit: AuditLog,
     ) -> None:
         self._config = config
+        self._audit = audit
         self._users = users
         self._sessions = sessions
         self._tokens = tokens
@@ -59,7 +70,7 @@ class AuthService:
         Raises `Forbidden` where registration is closed, `TooManyRequests`, `Conflict` for a known email.
         """
         if self._config.auth_registration == "closed":
-            raise Forbidden("Registration is closed here; an operator makes accounts.")
+            raise Forbidden("Registration is closed here; an operator makes accounts.", reason=_CLOSED)
         await self._hit("register", address)
         return await self.create_user(email, password)
 
@@ -74,7 +85,9 @@ class AuthService:
             is_active=True,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),  # as MongoDB keeps it
         )
-        await self._users.add(user)
+        async with self._audit.change("user.registered", target=user.id) as change:
+            await self._users.add(user)
+            change.after = {"email": user.email, "roles": list(user.roles)}
         return user
 
     async def login(self, email: str, password: str, address: str) -> tuple[User, TokenPair]:
@@ -92,7 +105,7 @@ class AuthService:
         verified = await self._hasher.verify([_password_bytes(password)], hashes)
         if user is None or verified is None:
             await self._throttle.count("failure", throttle_key(address), limit)
-            raise _unauthorized("The email or the password is wrong.")
+            raise _unauthorized("The email or the password is wrong.", _why_no_login(user))
         if verified.outdated:
             await self._users.replace_password(user, await self._hasher.hash(_password_bytes(password)))
         session_id = secrets.token_urlsafe(24)
@@ -129,9 +142,13 @@ class AuthService:
 
     async def authenticate_admin(self, access_token: str) -> User:
         """As `authenticate`, and `Forbidden` unless the account has the role ``admin``."""
-        user = await self.authenticate(access_token)
+        try:
+            user = await self.authenticate(access_token)
+        except Unauthorized as error:
+            error.reason = _NO_ADMIN  # sessions end all the time; recorded is only who wanted to be an admin
+            raise
         if not user.is_admin:
-            raise Forbidden("This needs the role admin.")
+            raise Forbidden("This needs the role admin.", reason=_NOT_ADMIN)
         return user
 
     async def authenticate_admin_key(self, key: bytes, address: str) -> None:
@@ -144,7 +161,7 @@ class AuthService:
         if any(matches):
             return
         await self._hit("failure", address)
-        raise _unauthorized("The internal API key is wrong.")
+        raise _unauthorized("The internal API key is wrong.", _WRONG_KEY if self._admin_keys else _NO_KEY)
 
     async def _active_user(self, user_id: str) -> User:
         user = await self._users.find(user_id)
@@ -158,7 +175,7 @@ class AuthService:
 
 @contextlib.asynccontextmanager
 async def open_auth_service(
-    config: Config, resources: Resources, throttle: Throttle
+    config: Config, resources: Resources, throttle: Throttle, audit: AuditLog
 ) -> AsyncIterator[AuthService]:
     """Make the service over the opened stores; its bcrypt threads end with it."""
     jwt_secrets = (config.jwt_secret, config.jwt_secret_previous)
@@ -174,6 +191,7 @@ async def open_auth_service(
             ),
             hasher=hasher,
             throttle=throttle,
+            audit=audit,
         )
 
 
@@ -182,5 +200,13 @@ def _password_bytes(password: str) -> bytes:
     return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
 
 
-def _unauthorized(description: str = "Log in first.") -> Unauthorized:
-    return Unauthorized(description, challenge='Session realm="station"')
+def _why_no_login(user: User | None) -> Reason:
+    if user is None:
+        return Reason("unknown", "no account has this email")
+    if not user.is_active:
+        return Reason("inactive", f"the account {user.id} is disabled")
+    return Reason("wrong_password", f"the password was not that of {user.id}")
+
+
+def _unauthorized(description: str = "Log in first.", reason: Reason | None = None) -> Unauthorized:
+    return Unauthorized(description, challenge='Session realm="station"', reason=reason)

@@ -23,7 +23,7 @@ from pathlib import Path
 import click
 
 from station import __version__
-from station.cli import inspection, migrate, serve
+from station.cli import audit, inspection, migrate, serve
 from station.cli.boot import Boot
 from station.cli.group import StationGroup
 from station.demo import demo
@@ -49,6 +49,7 @@ def main(ctx: click.Context, file: Path | None) -> None:
     ctx.obj = Boot(file)
 
 
+main.add_command(audit.audit)
 main.add_command(serve.serve)
 main.add_command(inspection.config)
 main.add_command(inspection.plugins)

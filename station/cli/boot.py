@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from station.app import make_app
+from station.audit import Actor, acting
 from station.config import load_config, load_plugins
 from station.logging import configure_logging
 
@@ -68,7 +69,8 @@ class Boot:
         app = make_app(self.config)
 
         async def run() -> T:
-            async with app.lifespan(migrate=migrate):
-                return await work(app)
+            async with app.lifespan(migrate=migrate, serving=False):
+                with acting(Actor.cli()):
+                    return await work(app)
 
         return asyncio.run(run())

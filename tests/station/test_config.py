@@ -198,7 +198,7 @@ def test_no_plugins_are_none() -> None:
 def test_plugins_can_be_loaded_while_the_rest_is_wrong(install_plugin: InstallPlugin) -> None:
     install_plugin("fleet")
     host = load_plugins({"STATION_PLUGINS": "nonsense,fleet", "PORT": "x", "STATION_ENV": "production"})
-    assert host.names == ("auth", "health", "fleet")
+    assert host.names == ("auth", "health", "audit", "fleet")
 
 
 def test_production_with_all_it_needs() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import os
 import re
 import sys
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from station.errors import ServiceUnavailable
-from station.passwords import PasswordHasher, Verified, _top_up
+from station.passwords import PasswordHasher, StoredHash, Verified, _top_up, parse_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +32,11 @@ VECTORS = [
     (b"x" * 72 + b"y", "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii"),
 ]
 SALT = "abcdefghijklmnopqrstuu"
+
+
+def raw(secret: bytes, *, cost: int = 4) -> str:
+    """What other tools make."""
+    return bcrypt.hashpw(secret, f"$2b${cost:02}${SALT}".encode()).decode()
 
 
 @pytest.fixture
@@ -79,6 +86,23 @@ async def test_hashes_of_several_salts_and_costs(hasher: PasswordHasher) -> None
 
 
 @pytest.mark.gen_test
+async def test_a_hash_may_share_the_salt_and_the_cost_of_another(hasher: PasswordHasher) -> None:
+    stored = await hasher.hash(b"secret", salt=SALT, cost=5)
+    assert (parse_hash(stored).salt, parse_hash(stored).cost) == (SALT, 5)
+    assert await hasher.verify([b"secret"], [stored]) == Verified(0, 0, outdated=True)
+
+
+@pytest.mark.gen_test
+async def test_a_match_with_an_ended_hash_is_no_success(hasher: PasswordHasher) -> None:
+    old, new = [await hasher.hash(secret, salt=SALT) for secret in (b"old", b"new")]
+    ended = Verified(0, 1, outdated=False, ended=True)
+    assert await hasher.verify([b"old", b"x"], [new, old], ended=[1]) == ended
+    assert await hasher.verify([b"old", b"new"], [new, old], ended=[1]) == Verified(1, 0, outdated=False)
+    assert await hasher.verify([b"x"], [new, old], ended=[1]) is None
+    assert await hasher.verify([b"new"], [new, new], ended=[1]) == Verified(0, 0, outdated=False)
+
+
+@pytest.mark.gen_test
 async def test_no_hash_never_matches(hasher: PasswordHasher) -> None:
     assert await hasher.verify([b"", b"secret"], []) is None
 
@@ -89,7 +113,13 @@ async def test_no_hash_never_matches(hasher: PasswordHasher) -> None:
     [
         "",
         "secret",
-        "$2b$04$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
+        "$2a$04$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
+        "$2b$4$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
+        "$2b$03$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
+        "$2b$32$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
+        "$2b$04$abcdefghijklmnopqrstuv/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
+        "$2b$04$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6i",
+        "$2b$04$abcdefghijklmnopqrstuu/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii\n",
         "$bcrypt-sha256$v=1,t=2b,r=4$abcdefghijklmnopqrstuu$/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
         "$bcrypt-sha256$v=2,t=2a,r=4$abcdefghijklmnopqrstuu$/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
         "$bcrypt-sha256$v=2,t=2b,r=04$abcdefghijklmnopqrstuu$/K4TiXfksR2.3ReKsEs1hxRT0B9W6ii",
@@ -105,6 +135,35 @@ async def test_a_malformed_hash_is_an_error_and_stays_untold(hasher: PasswordHas
     with pytest.raises(ValueError, match="stored hash") as error:
         await hasher.verify([good[0]], [good[1], stored])
     assert "K4TiXfks" not in str(error.value)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("length", [0, 1, 71, 72])
+async def test_a_raw_hash_is_verified_and_outdated(hasher: PasswordHasher, length: int) -> None:
+    secret = b"a" * length
+    stored = raw(secret)
+    assert await hasher.verify([b"x", secret], [stored]) == Verified(1, 0, outdated=True)
+    assert await hasher.verify([secret + b"b"], [stored]) is None
+    assert await hasher.verify([b"b" + secret[1:]], [stored]) is None
+
+
+@pytest.mark.gen_test
+async def test_a_candidate_beyond_72_bytes_never_matches_a_raw_hash(hasher: PasswordHasher) -> None:
+    long = b"a" * 73
+    truncated = raw(long[:72])  # as bcrypt before 5 made it
+    assert await hasher.verify([long], [truncated]) is None
+    assert await hasher.verify([long[:72]], [truncated])
+    # nor what bcrypt is really given in its place
+    key = base64.b64encode(hmac.digest(SALT.encode(), long, "sha256"))
+    assert await hasher.verify([long], [raw(key)]) is None
+
+
+def test_the_parts_of_a_hash() -> None:
+    stored = VECTORS[-1][1]
+    assert parse_hash(stored) == StoredHash(SALT, 4, stored[-31:], raw=False)
+    assert parse_hash(raw(b"secret", cost=5)) == StoredHash(SALT, 5, raw(b"secret", cost=5)[-31:], raw=True)
+    assert stored[-31:] not in repr(parse_hash(stored))
+    assert SALT not in repr(parse_hash(stored))
 
 
 @pytest.mark.gen_test
@@ -140,10 +199,14 @@ async def test_every_failure_is_the_same_work(monkeypatch: pytest.MonkeyPatch) -
     hasher = PasswordHasher(cost=6)
     low = [stored for _, stored in VECTORS[-1:]]
     shared = [await hasher.hash(secret, salt=SALT) for secret in (b"one", b"two")]
-    for hashes in ([], low, shared):
-        rounds.clear()
-        assert await hasher.verify([b"wrong", b"wrong too"], hashes) is None
-        assert sum(rounds) == 2 * 2**6
+    for hashes in ([], low, shared, [raw(b"secret")], [raw(b"secret", cost=6)]):
+        for wrong in (b"wrong", b"w" * 72, b"w" * 73, b"w" * 128):
+            rounds.clear()
+            assert await hasher.verify([wrong, b"wrong too"], hashes) is None
+            assert sum(rounds) == 2 * 2**6
+    rounds.clear()
+    found = await hasher.verify([b"one", b"wrong"], shared, ended=[0, 1])
+    assert (found, sum(rounds)) == (Verified(0, 0, outdated=False, ended=True), 2 * 2**6)
     hasher.close()
 
 

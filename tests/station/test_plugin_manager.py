@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from station import __version__, hookimpl
+from station import __version__, hookimpl, hookspec
 from station.errors import NotFound, StartError
 from station.plugin_manager import PluginHost, PluginInfo, installed_plugins
 
@@ -22,6 +22,8 @@ from station import hookimpl
 def station_scopes():
     return {"%s:read": "Read", "all": "By %s"}
 """
+
+NO_HOOK = "which is not a hook of Station or of a plugin that is on."
 
 
 def plugin(name: str, **hooks: Callable[..., Any]) -> types.ModuleType:
@@ -43,7 +45,7 @@ def test_plugins_come_in_order_the_core_first(install_plugin: InstallPlugin) -> 
         install_plugin(name, SCOPES % (name, name))
     extra = plugin("extra", station_scopes=lambda: {"all": "By extra"})
     host = PluginHost.load(["beta", "alpha"], extra=[extra])
-    assert host.names == ("auth", "health", "beta", "alpha", "extra")
+    assert host.names == ("auth", "health", "audit", "beta", "alpha", "extra")
     assert list(host.call("station_scopes")) == ["beta", "alpha", "extra"]
     assert host.scopes() == {"beta:read": "Read", "alpha:read": "Read", "all": "By extra"}
 
@@ -74,13 +76,13 @@ def test_infos_list_what_is_on_then_what_is_off(install_plugin: InstallPlugin) -
     install_plugin("alpha", SCOPES % ("alpha", "alpha"))
     install_plugin("zeta")
     infos = PluginHost.load(["alpha"]).infos()
-    assert [info.name for info in infos][:3] == ["auth", "health", "alpha"]
+    assert [info.name for info in infos][:4] == ["auth", "health", "audit", "alpha"]
     assert infos[1] == PluginInfo(
         "health", __version__, enabled=True, hooks=("station_handlers", "station_health_checks")
     )
-    assert infos[2] == PluginInfo("alpha", "1.2", enabled=True, hooks=("station_scopes",))
-    assert {info.name for info in infos[3:]} == installed_plugins().keys() - {"alpha"}
-    assert not any(info.enabled or info.hooks for info in infos[3:])
+    assert infos[3] == PluginInfo("alpha", "1.2", enabled=True, hooks=("station_scopes",))
+    assert {info.name for info in infos[4:]} == installed_plugins().keys() - {"alpha"}
+    assert not any(info.enabled or info.hooks for info in infos[4:])
 
 
 def test_everything_wrong_is_one_error(install_plugin: InstallPlugin) -> None:
@@ -128,8 +130,8 @@ def test_an_entry_point_to_nowhere_is_a_problem(install_plugin: InstallPlugin) -
 
 def test_a_misspelt_hook_is_a_problem() -> None:
     assert problems_of(extra=(plugin("one", station_handlerz=lambda: [1], station_zzz=lambda: [1]),)) == [
-        "The plugin one implements station_handlerz, which is not a hook. Did you mean station_handlers?",
-        "The plugin one implements station_zzz, which is not a hook. Did you mean station_scopes?",
+        f"The plugin one implements station_handlerz, {NO_HOOK} Did you mean station_handlers?",
+        f"The plugin one implements station_zzz, {NO_HOOK} Did you mean station_scopes?",
     ]
 
 
@@ -142,7 +144,7 @@ def test_an_argument_that_a_hook_does_not_have_is_a_problem() -> None:
     assert problems[0].startswith("The plugin one implements a hook wrongly: ")
     assert "'colour'" in problems[0]
     assert "\n" not in problems[0]
-    assert host.names == ("auth", "health", "two")
+    assert host.names == ("auth", "health", "audit", "two")
     assert host.scopes() == {"a": "A"}
 
 
@@ -184,3 +186,58 @@ def test_settings_that_are_no_dataclass_are_a_problem() -> None:
     assert problems[1].startswith("The plugin two failed in station_settings: ZeroDivisionError")
     with pytest.raises(StartError):
         host.sections()
+
+
+def declaring(name: str, hook: str, function: Callable[..., Any]) -> types.ModuleType:
+    """A plugin that declares a hook."""
+    module = types.ModuleType(f"{name}_hooks")
+    setattr(module, hook, hookspec(function))
+    return plugin(name, station_hookspecs=lambda: module)
+
+
+def fleet_names(app: object) -> list[str]:
+    """The hook of the tests."""
+    return [str(app)]
+
+
+@pytest.mark.parametrize("first", ["fleet", "one"])
+def test_a_plugin_may_declare_hooks_that_others_implement(first: str) -> None:
+    fleet = declaring("fleet", "fleet_names", fleet_names)
+    one = plugin("one", fleet_names=lambda app: [app])
+    two = plugin("two", fleet_names=lambda: ["two"])
+    extra = [fleet, one, two] if first == "fleet" else [one, fleet, two]
+    host = PluginHost.load([], extra=extra)
+    assert host.call("fleet_names", app=1) == {"one": [1], "two": ["two"]}
+
+
+def test_the_hooks_of_a_plugin_are_held_to_the_same_rules() -> None:
+    forgetful = plugin("forgetful")
+    forgetful.fleet_names = fleet_names  # type: ignore[attr-defined] # what a module does
+    problems = problems_of(
+        extra=(
+            declaring("fleet", "fleet_names", fleet_names),
+            plugin("misspelt", fleet_name=lambda: None),
+            plugin("wrong", fleet_names=lambda colour: colour),
+            forgetful,
+        )
+    )
+    assert "'colour'" in problems[0]
+    assert problems[1:] == [
+        f"The plugin misspelt implements fleet_name, {NO_HOOK} Did you mean fleet_names?",
+        "The plugin forgetful defines fleet_names without @hookimpl, so that it is never called.",
+    ]
+
+
+def test_the_hook_of_a_plugin_that_is_off_must_be_optional() -> None:
+    assert problems_of(extra=(plugin("one", fleet_names=lambda: None),)) == [
+        f"The plugin one implements fleet_names, {NO_HOOK}"
+    ]
+    module = types.ModuleType("two")
+    module.fleet_names = hookimpl(optionalhook=True)(fleet_names)  # type: ignore[attr-defined] # as above
+    assert problems_of(extra=(module,)) == []
+
+
+def test_a_hook_cannot_be_declared_twice() -> None:
+    [problem] = problems_of(extra=(declaring("fleet", "station_scopes", fleet_names),))
+    assert problem.startswith("The hooks that the plugin fleet declares are refused: ")
+    assert "station_scopes" in problem

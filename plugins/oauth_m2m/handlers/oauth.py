@@ -9,7 +9,7 @@ from plugins.oauth_m2m.parameters import Parameters, parse_parameters
 from station.handlers import BaseHandler
 
 if TYPE_CHECKING:
-    from plugins.oauth_m2m.models import Client
+    from plugins.oauth_m2m.models import Client, ClientSecret
     from station.config import ThrottleName
     from station.errors import ResponseError
 
@@ -20,7 +20,8 @@ class OAuthHandler(BaseHandler):
     """An endpoint that clients call with their own credentials.
 
     ``recognised`` are the parameters it knows, ``throttle_name`` the throttle that counts its requests.
-    Behind `client_secret_authenticated`, ``client`` and ``parameters`` are set.
+    Behind `client_secret_authenticated`, ``client``, the ``client_secret`` it used, and ``parameters`` are
+    set; behind `client_either_authenticated`, ``caller_id``, ``caller_scopes`` and ``parameters``.
     """
 
     max_body_size: ClassVar[int] = 16 * 1024
@@ -28,6 +29,9 @@ class OAuthHandler(BaseHandler):
     throttle_name: ClassVar[ThrottleName]
 
     client: Client
+    client_secret: ClientSecret
+    caller_id: str
+    caller_scopes: frozenset[str]
     parameters: Parameters
 
     def set_default_headers(self) -> None:

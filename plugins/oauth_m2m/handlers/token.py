@@ -44,15 +44,17 @@ class TokenHandler(OAuthHandler):
             granted,
             address=self.client_address,
             user_agent=self.request.headers.get("User-Agent", ""),
+            secret_id=self.client_secret.id,
         )
-        self.write_json(
-            {
-                "access_token": issued.access_token,
-                "token_type": "Bearer",
-                "expires_in": issued.expires_in,
-                "scope": format_scope(issued.scopes),
-            }
-        )
+        body: dict[str, object] = {
+            "access_token": issued.access_token,
+            "token_type": "Bearer",
+            "expires_in": issued.expires_in,
+            "scope": format_scope(issued.scopes),
+        }
+        if ends := self.client_secret.expires_at:
+            body["client_secret_expires_at"] = int(ends.timestamp())  # as RFC 7591 3.2.1 names it
+        self.write_json(body)
 
 
 routes = [route(r"/auth/token", TokenHandler)]

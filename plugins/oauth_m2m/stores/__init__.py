@@ -5,6 +5,8 @@ the dataclasses of `plugins.oauth_m2m.models`, never documents.
 """
 
 from plugins.oauth_m2m.stores.clients import ClientStore
+from plugins.oauth_m2m.stores.keys import KeyStore
+from plugins.oauth_m2m.stores.secrets import SecretStore
 from plugins.oauth_m2m.stores.tokens import TokenStore
 
-__all__ = ["ClientStore", "TokenStore"]
+__all__ = ["ClientStore", "KeyStore", "SecretStore", "TokenStore"]

@@ -62,9 +62,9 @@ async def test_what_the_server_issues(wire: Wire) -> None:
     ]
     secrets = {str(answer.json["clientSecret"]) for answer in registered}
     assert len(secrets) == 12
-    # 43 characters of 64 hold 256 bits: no two places are the same in all
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", secret) for secret in secrets)
-    assert all(len(set(place)) > 1 for place in zip(*(secret[:-1] for secret in secrets), strict=True))
+    # 43 characters of 62 hold 256 bits, and 6 their checksum: no place is the same in all
+    assert all(re.fullmatch(r"stn_[0-9A-Za-z]{49}", secret) for secret in secrets)
+    assert all(len(set(place)) > 1 for place in zip(*(secret[4:] for secret in secrets), strict=True))
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+", answer.json["id"]) for answer in registered)
     assert all(quote_plus(secret) == secret for secret in secrets)
 

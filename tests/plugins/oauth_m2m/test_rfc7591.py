@@ -69,6 +69,7 @@ async def test_register(wire: Wire) -> None:
         "scopes": ["bot:api"],
         "isActive": True,
         "tokenTtl": None,
+        "version": 1,
     }
     assert re.fullmatch("[0-9a-f]{24}", identity)
     assert created == updated
@@ -89,7 +90,7 @@ async def test_a_generated_secret_is_shown_once(wire: Wire, app: Application) ->
         answer = await wire.admin("POST", "/oauth-clients", {"clientId": client_id, "scopes": ["bot:api"]})
         assert (answer.status, answer.headers["Cache-Control"]) == (201, "no-store")
         secret = answer.json["clientSecret"]
-        assert re.fullmatch("[A-Za-z0-9_-]{43}", secret)  # 256 bits
+        assert re.fullmatch("stn_[0-9A-Za-z]{49}", secret)  # 256 bits
         secrets.add(secret)
         assert (await wire.token((client_id, secret))).status == 200
         for change in (None, {"isActive": False}, {"isActive": True}):
@@ -398,7 +399,7 @@ async def test_a_bad_change_changes_nothing(wire: Wire) -> None:
         answer = await wire.admin("PATCH", "/oauth-clients/station-bot", {"isActive": False, more: "x"})
         assert_problem(answer, 400)
         assert set(answer.json["errors"]) == {more}
-    assert set((await wire.admin("PATCH", "/oauth-clients/station-bot", {})).json["errors"]) == {"isActive"}
+    assert set((await wire.admin("PATCH", "/oauth-clients/station-bot", {})).json["errors"]) == {"body"}
     assert (await wire.admin("GET", "/oauth-clients/station-bot")).json == before
 
 

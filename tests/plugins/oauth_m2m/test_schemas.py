@@ -7,7 +7,7 @@ import pytest
 from marshmallow import ValidationError
 
 from plugins.oauth_m2m.models import Client, ClientSecret, Registration
-from plugins.oauth_m2m.schemas import ActivationSchema, RegistrationSchema, client_json, timestamp
+from plugins.oauth_m2m.schemas import ChangeSchema, QuerySchema, RegistrationSchema, client_json, timestamp
 
 GOOD: dict[str, Any] = {"clientId": "station-bot", "scopes": ["bot:api"]}
 
@@ -76,15 +76,44 @@ def test_a_refused_secret_is_not_repeated() -> None:
     assert secret not in str(error.value.messages)
 
 
-@pytest.mark.parametrize("value", [True, False])
-def test_an_activation(value: bool) -> None:
-    assert ActivationSchema().load({"isActive": value}) == {"is_active": value}
+@pytest.mark.parametrize(
+    ("document", "change"),
+    [
+        ({"isActive": True}, {"is_active": True}),
+        ({"name": ""}, {"name": ""}),
+        ({"scopes": ["b", "a", "b"]}, {"scopes": ("b", "a")}),
+        ({"tokenTtl": None}, {"token_ttl": None}),
+        ({"tokenTtl": 60, "isActive": False}, {"token_ttl": 60, "is_active": False}),
+    ],
+)
+def test_a_change(document: dict[str, object], change: dict[str, object]) -> None:
+    assert ChangeSchema().load(document) == change
 
 
-@pytest.mark.parametrize("document", [{}, {"isActive": "true"}, {"isActive": None}, {"isActive": []}])
-def test_an_activation_is_a_boolean(document: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="isActive"):
-        ActivationSchema().load(document)
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [
+        ({}, {"_schema"}),
+        ({"isActive": "true"}, {"isActive"}),
+        ({"isActive": None, "name": None, "scopes": None}, {"isActive", "name", "scopes"}),
+        ({"clientId": "x", "name": "x"}, {"clientId"}),
+        ({"secret_hashes": []}, {"secret_hashes"}),
+    ],
+)
+def test_what_is_no_change(document: dict[str, object], fields: set[str]) -> None:
+    assert set(ChangeSchema().validate(document)) == fields
+
+
+def test_a_query() -> None:
+    assert QuerySchema().load({}) == {}
+    query = {"search": "a", "scope": "b", "isActive": "false", "limit": "007", "cursor": "c"}
+    assert QuerySchema().load(query) == {
+        "search": "a",
+        "scope": "b",
+        "is_active": False,
+        "limit": 7,
+        "cursor": "c",
+    }
 
 
 def test_a_client_is_shown_without_its_secrets() -> None:
@@ -110,6 +139,7 @@ def test_a_client_is_shown_without_its_secrets() -> None:
         "scopes": ["bot:api"],
         "isActive": True,
         "tokenTtl": None,
+        "version": 1,
         "createdAt": "2025-01-02T03:04:05.678Z",
         "updatedAt": "2025-01-02T03:04:05.678Z",
     }

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -16,13 +16,16 @@ from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from plugins.oauth_m2m.errors import InvalidGrant, InvalidToken
-from plugins.oauth_m2m.models import Client, IssuedToken
-from plugins.oauth_m2m.stores import ClientStore, TokenStore
+from plugins.oauth_m2m.keyring import Keyring
+from plugins.oauth_m2m.models import Client, IssuedToken, SigningKey, SigningKeys
+from plugins.oauth_m2m.stores import ClientStore, KeyStore, TokenStore
 from plugins.oauth_m2m.tokens import TokenService
+from station.audit import AuditLog, AuditStore
 from station.errors import ServiceUnavailable
 from station.resources import Resources
 
 if TYPE_CHECKING:
+    from redis.asyncio.client import Pipeline
     from tornado.ioloop import IOLoop
 
 KEY = "a-signing-key-of-more-than-32-bytes-for-the-tests"
@@ -52,10 +55,17 @@ class SlowRedis(FakeAsyncRedis):
         super().__init__(server=server)
         self.asked, self.go = asyncio.Event(), asyncio.Event()
 
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        self.asked.set()
-        await self.go.wait()
-        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call] # redis's own
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        pipe: Pipeline = super().pipeline(transaction, shard_hint)
+        execute = pipe.execute
+
+        async def wait(raise_on_error: bool = True) -> list[Any]:
+            self.asked.set()
+            await self.go.wait()
+            return await execute(raise_on_error)
+
+        pipe.execute = wait  # type: ignore[method-assign] # of this one pipeline
+        return pipe
 
 
 @pytest.fixture
@@ -75,10 +85,14 @@ def bot(io_loop: IOLoop, resources: Resources) -> Client:
 
 
 def make_service(resources: Resources, *keys: str) -> TokenService:
+    audit = AuditLog(AuditStore(resources, timedelta(days=1)))
+    keyring = Keyring(KeyStore(resources), audit=audit, alg="HS256", jwt_secrets=keys or [KEY])
+    keyring.use(SigningKeys(1, (SigningKey("HS256", "HS256", "active", published_at=BOT.created_at),)))
     return TokenService(
         ClientStore(resources),
         TokenStore(resources),
-        keys=keys or [KEY],
+        keyring=keyring,
+        audit=audit,
         issuer=ISSUER,
         audience=AUDIENCE,
         ttl=600,
@@ -164,7 +178,8 @@ async def test_the_record_tells_what_was_granted_and_who_got_it(
 ) -> None:
     issued = await issue(service, bot, "bot:write", user_agent="x" * 1000)
     key = f"client-token:station-bot:{issued.jti}"
-    assert await resources.redis.keys() == [key.encode()]
+    live = f"client-tokens:station-bot:{bot.generation}"
+    assert sorted(await resources.redis.keys()) == sorted([key.encode(), live.encode()])
     record = json.loads(await resources.redis.get(key) or b"")
     assert (record["scopes"], record["address"]) == (["bot:write"], "203.0.113.9")
     assert (record["expires_at"] - record["issued_at"], record["user_agent"]) == (600, "x" * 256)

@@ -8,7 +8,6 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from mongomock_motor import AsyncMongoMockClient
 
 from station.app import make_app
-from station.auth.migrations import migrations
 from station.config import Config
 from station.migrations import Migrator
 from station.resources import Resources
@@ -69,7 +68,7 @@ def app(
     io_loop: IOLoop, config: Config, resources: Resources, plugins: list[object]
 ) -> Iterator[Application]:
     app = make_app(config, resources, plugins)
-    io_loop.run_sync(Migrator(resources.database, {"auth": migrations}).up)
+    io_loop.run_sync(Migrator(resources.database, app.plugins.call("station_migrations")).up)
     lifespan = app.lifespan()
     io_loop.run_sync(lifespan.__aenter__)
     yield app

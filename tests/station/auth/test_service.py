@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,9 +40,11 @@ class CountingHasher(PasswordHasher):
         super().__init__(cost, workers=1)
         self.asked: list[tuple[list[bytes], int]] = []
 
-    async def verify(self, candidates: Sequence[bytes], hashes: Sequence[str]) -> Verified | None:
+    async def verify(
+        self, candidates: Sequence[bytes], hashes: Sequence[str], **more: Any
+    ) -> Verified | None:
         self.asked.append((list(candidates), len(hashes)))
-        return await super().verify(candidates, hashes)
+        return await super().verify(candidates, hashes, **more)
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def service(app: Application, config: Config, resources: Resources, hasher: Pass
         tokens=SessionTokens(jwt_secrets=[config.jwt_secret], issuer=config.issuer, audience=config.audience),
         hasher=hasher,
         throttle=Throttle(resources.redis),
+        audit=app.audit,
     )
 
 
@@ -134,7 +137,7 @@ async def test_a_password_is_any_text_and_one_text_however_it_is_typed(service: 
 
 @pytest.mark.gen_test
 async def test_a_hash_of_another_cost_is_replaced_at_login(
-    service: AuthService, config: Config, resources: Resources
+    app: Application, service: AuthService, config: Config, resources: Resources
 ) -> None:
     await service.create_user("ada@example.com", PASSWORD)
     dearer = CountingHasher(cost=5)
@@ -145,6 +148,7 @@ async def test_a_hash_of_another_cost_is_replaced_at_login(
         tokens=SessionTokens(jwt_secrets=[config.jwt_secret], issuer="x", audience="x"),
         hasher=dearer,
         throttle=Throttle(resources.redis),
+        audit=app.audit,
     )
     users = UserStore(resources)
     before = await users.find_by_email("ada@example.com")
@@ -284,23 +288,27 @@ async def test_a_blank_key_opens_nothing(service: AuthService, key: bytes) -> No
 
 
 @pytest.mark.gen_test
-async def test_sessions_survive_the_rotation_of_the_secret(config: Config, resources: Resources) -> None:
+async def test_sessions_survive_the_rotation_of_the_secret(
+    app: Application, config: Config, resources: Resources
+) -> None:
     throttle = Throttle(resources.redis)
-    async with open_auth_service(config, resources, throttle) as service:
+    async with open_auth_service(config, resources, throttle, app.audit) as service:
         await service.create_user("ada@example.com", PASSWORD)
         user, tokens = await service.login("ada@example.com", PASSWORD, HOME)
     rotating = dataclasses.replace(config, jwt_secret="n" * 32, jwt_secret_previous=config.jwt_secret)
-    async with open_auth_service(rotating, resources, throttle) as service:
+    async with open_auth_service(rotating, resources, throttle, app.audit) as service:
         assert await service.authenticate(tokens.access) == user
         _, tokens = await service.refresh(tokens.refresh)
     rotated = dataclasses.replace(rotating, jwt_secret_previous=None)
-    async with open_auth_service(rotated, resources, throttle) as service:
+    async with open_auth_service(rotated, resources, throttle, app.audit) as service:
         assert await service.authenticate(tokens.access) == user
 
 
 @pytest.mark.gen_test
-async def test_the_bcrypt_threads_end_with_the_service(config: Config, resources: Resources) -> None:
-    async with open_auth_service(config, resources, Throttle(resources.redis)) as service:
+async def test_the_bcrypt_threads_end_with_the_service(
+    app: Application, config: Config, resources: Resources
+) -> None:
+    async with open_auth_service(config, resources, Throttle(resources.redis), app.audit) as service:
         await service.create_user("ada@example.com", PASSWORD)
     with pytest.raises(ServiceUnavailable):
         await service.create_user("bob@example.com", PASSWORD)

@@ -1,109 +1,23 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+import bcrypt
 import pytest
 import requests
-from click.testing import CliRunner, Result
-from fakeredis import FakeAsyncRedis, FakeServer
-from mongomock_motor import AsyncMongoMockClient
 
-from plugins.oauth_m2m.commands import oauth_clients
 from plugins.oauth_m2m.config import OAuthM2MConfig
-from plugins.oauth_m2m.credentials import ClientCredentials
-from plugins.oauth_m2m.services import services_of
-from station.app import Application, make_app
-from station.cli.group import StationGroup
-from station.config import Config
-from station.resources import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from motor.motor_asyncio import AsyncIOMotorDatabase
-
     from tests.conftest import Server
+    from tests.plugins.oauth_m2m.commands.conftest import Commands
 
-T = TypeVar("T")
 SECRET = "a/with+odd=chars:and%more-0123456789"
-main = StationGroup("station", commands=[oauth_clients])
-
-
-class FakeBoot:
-    """Runs what a command asks for in an application over fakes, which outlive it."""
-
-    def __init__(self, settings: OAuthM2MConfig) -> None:
-        self._config = Config(
-            env="test",
-            jwt_secret="the secret of the tests, 32 bytes and more",
-            issuer="https://station.example",
-            sections={"oauth_m2m": settings},
-        )
-        self._database: AsyncIOMotorDatabase[dict[str, Any]] = AsyncMongoMockClient(tz_aware=True)["station"]
-        self._redis = FakeServer()
-
-    def run(self, work: Callable[[Application], Awaitable[T]]) -> T:
-        async def run() -> T:
-            resources = Resources(self._database, FakeAsyncRedis(server=self._redis))
-            async with make_app(self._config, resources).lifespan() as app:
-                return await work(app)
-
-        return asyncio.run(run())
-
-
-class Commands:
-    """Runs ``station oauth-clients`` as it is typed."""
-
-    def __init__(self, boot: FakeBoot) -> None:
-        self._boot = boot
-
-    def run(self, *arguments: str, stdin: str = "") -> Result:
-        """Whatever comes of it; only errors of Station and of click may."""
-        result = CliRunner().invoke(main, ["oauth-clients", *arguments], input=stdin, obj=self._boot)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    def succeed(self, *arguments: str, stdin: str = "") -> str:
-        """What it prints."""
-        result = self.run(*arguments, stdin=stdin)
-        assert (result.exit_code, result.stderr) == (0, "")
-        return result.stdout
-
-    def fail(self, *arguments: str, stdin: str = "") -> list[str]:
-        """The lines of its error."""
-        result = self.run(*arguments, stdin=stdin)
-        assert (result.exit_code, result.stdout) == (1, "")
-        return result.stderr.splitlines()
-
-    def json(self, *arguments: str, stdin: str = "") -> Any:
-        """What it prints for programs."""
-        return json.loads(self.succeed(*arguments, "--json", stdin=stdin))
-
-    def authenticates(self, client_id: str, secret: str) -> bool:
-        """Whether this secret is the client's."""
-        credentials = ClientCredentials(client_id, (secret.encode(),), "client_secret_basic")
-
-        async def authenticate(app: Application) -> object:
-            return await services_of(app).clients.authenticate(credentials)
-
-        return self._boot.run(authenticate) is not None
-
-
-@pytest.fixture
-def settings() -> OAuthM2MConfig:
-    return OAuthM2MConfig(bcrypt_cost=4)
-
-
-@pytest.fixture
-def commands(settings: OAuthM2MConfig) -> Commands:
-    return Commands(FakeBoot(settings))
 
 
 def test_a_generated_secret_is_shown_once_and_works(commands: Commands) -> None:
@@ -111,7 +25,7 @@ def test_a_generated_secret_is_shown_once_and_works(commands: Commands) -> None:
     heading, row, *rest = printed.splitlines()
     assert heading.split() == ["CLIENT", "NAME", "SCOPES", "STATE", "CREATED"]
     assert row.split()[:5] == ["station-bot", "The", "bot", "bot:api", "active"]
-    [secret] = re.findall(r"^  ([A-Za-z0-9_-]{43})$", "\n".join(rest), re.MULTILINE)
+    [secret] = re.findall(r"^  (stn_[0-9A-Za-z]{49})$", "\n".join(rest), re.MULTILINE)
     assert commands.authenticates("station-bot", secret)
     for command in (["list"], ["show", "station-bot"], ["list", "--json"], ["show", "station-bot", "--json"]):
         assert secret not in commands.succeed(*command)
@@ -192,11 +106,11 @@ def test_an_empty_list_says_what_to_do(commands: Commands) -> None:
 
 def test_disabling_and_enabling(commands: Commands) -> None:
     commands.succeed("register", "station-bot", "--scope", "bot:api")
-    assert " disabled " in commands.succeed("disable", "station-bot")
+    assert " disabled " in commands.succeed("disable", "station-bot", "--yes")
     assert commands.json("show", "station-bot")["isActive"] is False
     assert " disabled " in commands.succeed("list")
     assert " active " in commands.succeed("enable", "station-bot")
-    assert commands.json("disable", "station-bot")["isActive"] is False
+    assert commands.json("disable", "station-bot", "--yes")["isActive"] is False
     assert commands.json("enable", "station-bot") == commands.json("show", "station-bot")
 
 
@@ -230,9 +144,67 @@ def test_the_command_attaches_to_a_running_station_and_leaves_it_alone(server: S
     assert registered in station("list")
     issued = token()
     assert whoami(issued) == 200
-    assert station("disable", "typed-bot")["isActive"] is False
+    assert station("disable", "typed-bot", "--yes")["isActive"] is False
     assert (whoami(issued), token().status_code) == (401, 401)
     assert station("enable", "typed-bot")["isActive"] is True
     assert (whoami(issued), whoami(token())) == (401, 200)
     assert (server.data_dir / "engines.json").read_text() == engines
     assert requests.get(f"{server.url}/health/ready", timeout=10).status_code == 200
+
+
+class TestListing:
+    @pytest.fixture(autouse=True)
+    def _fleet(self, commands: Commands) -> None:
+        for client_id, name, scope in (("one", "A.B", "x"), ("three", "Drei", "y"), ("two", "AxB", "x")):
+            commands.succeed("register", client_id, "--name", name, "--scope", scope)
+        commands.succeed("disable", "two", "--yes")
+
+    @pytest.mark.parametrize(
+        ("options", "ids"),
+        [
+            ([], ["one", "three", "two"]),
+            (["--search", "a.b"], ["one"]),
+            (["--search", "T"], ["three", "two"]),
+            (["--scope", "x"], ["one", "two"]),
+            (["--active"], ["one", "three"]),
+            (["--disabled"], ["two"]),
+            (["--scope", "x", "--active", "--search", "o"], ["one"]),
+            (["--search", "nobody"], []),
+        ],
+    )
+    def test_filters(self, commands: Commands, options: list[str], ids: list[str]) -> None:
+        assert [client["clientId"] for client in commands.json("list", *options)] == ids
+        printed = commands.succeed("list", *options).splitlines()
+        assert [row.split()[0] for row in printed[1:]] == ids
+        assert ids or printed == ["No client matches."]
+
+    def test_it_says_when_there_are_more(self, commands: Commands) -> None:
+        result = commands.run("list", "--limit", "2", "--json")
+        assert [client["clientId"] for client in json.loads(result.stdout)] == ["one", "three"]
+        assert result.stderr == "These are the first 2; --limit shows more.\n"
+        assert commands.run("list", "--limit", "3").stderr == ""
+        assert commands.run("list", "--limit", "0").exit_code == 2
+
+
+class TestImporting:
+    RAW = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(4)).decode()
+
+    def test_a_secret_that_was_hashed_elsewhere_goes_on_working(self, commands: Commands) -> None:
+        arguments = ["import", "old-bot", "--scope", "bot:api", "--name", "Old", "--hash-stdin"]
+        client = commands.json(*arguments, stdin=self.RAW + "\n")
+        assert (client["clientId"], client["name"], client["version"]) == ("old-bot", "Old", 1)
+        assert commands.authenticates("old-bot", SECRET)
+        assert commands.authenticates("old-bot", SECRET)  # by the new hash
+        assert commands.fail(*arguments, stdin=self.RAW) == [
+            "Error: A client with the id old-bot is registered already."
+        ]
+
+    @pytest.mark.parametrize("stored", ["", "no-hash", RAW[:-1], RAW.replace("$04$", "$05$"), SECRET])
+    def test_what_is_no_hash_imports_nothing(self, commands: Commands, stored: str) -> None:
+        said = commands.fail("import", "old-bot", "--scope", "a", "--hash-stdin", stdin=stored)
+        assert said[1].startswith("  - secretHash: ")
+        assert not stored or stored not in "\n".join(said)
+        assert commands.json("list") == []
+
+    def test_a_hash_is_never_an_argument(self, commands: Commands) -> None:
+        assert commands.run("import", "old-bot", "--scope", "a").exit_code == 2

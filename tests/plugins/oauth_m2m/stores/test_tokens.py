@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plugins.oauth_m2m.migrations import MIGRATIONS
-from plugins.oauth_m2m.models import TokenRecord
+from plugins.oauth_m2m.models import Client, TokenRecord
 from plugins.oauth_m2m.stores import TokenStore
 from station.errors import ServiceUnavailable
 from station.migrations import Migrator
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
     from station.resources import Resources
 
 KEY = "client-token:station-bot:j1"
+LIVE = "client-tokens:station-bot:g1"
+BOT = Client(
+    id="",
+    client_id="station-bot",
+    name="",
+    salt="",
+    secrets=(),
+    scopes=("bot:api",),
+    is_active=True,
+    token_ttl=None,
+    generation="g1",
+    version=1,
+    created_at=datetime(2025, 1, 2, tzinfo=UTC),
+    updated_at=datetime(2025, 1, 2, tzinfo=UTC),
+)
 
 
 @pytest.fixture
@@ -27,15 +43,26 @@ def tokens(resources: Resources) -> TokenStore:
     return TokenStore(resources)
 
 
-def record() -> TokenRecord:
+def record(jti: str = "j1", ttl: int = 60) -> TokenRecord:
     iat = int(time.time())
-    return TokenRecord("j1", "station-bot", ("bot:api",), iat, iat + 60, "203.0.113.9", "curl/8")
+    return TokenRecord(jti, "station-bot", ("bot:api",), iat, iat + ttl, "203.0.113.9", "curl/8", "s1")
+
+
+async def listed(tokens: TokenStore, *, limit: int) -> list[list[str]]:
+    """The jtis of all pages."""
+    pages, after = [], None
+    while True:
+        page = await tokens.list(BOT, limit=limit, after=after)
+        pages.append([token.jti for token in page.tokens])
+        after = page.last
+        if after is None:
+            return pages
 
 
 @pytest.mark.gen_test
 async def test_a_live_token_is_recorded_until_it_expires(tokens: TokenStore, resources: Resources) -> None:
     token = record()
-    await tokens.record(token)
+    await tokens.record(BOT, token)
     stored = await resources.redis.get(KEY)
     assert stored is not None
     assert json.loads(stored) == {
@@ -44,8 +71,83 @@ async def test_a_live_token_is_recorded_until_it_expires(tokens: TokenStore, res
         "expires_at": token.exp,
         "address": "203.0.113.9",
         "user_agent": "curl/8",
+        "secret": "s1",
     }
     assert await resources.redis.expiretime(KEY) == token.exp
+    page = await tokens.list(BOT, limit=10)
+    assert (page.tokens, page.last) == ((token,), None)
+    assert (await tokens.expiry(BOT, "j1"), await tokens.count(BOT)) == (token.exp, 1)
+
+
+@pytest.mark.gen_test
+async def test_the_index_lives_as_long_as_its_last_token(tokens: TokenStore, resources: Resources) -> None:
+    await tokens.record(BOT, record("short", 60))
+    assert 0 < await resources.redis.ttl(LIVE) <= 60
+    long = record("long", 600)
+    await tokens.record(BOT, long)
+    assert await resources.redis.expiretime(LIVE) == long.exp
+    await tokens.record(BOT, record("shorter", 30))
+    assert await resources.redis.expiretime(LIVE) == long.exp
+
+
+@pytest.mark.gen_test
+async def test_what_has_expired_leaves_the_index_by_itself(tokens: TokenStore, resources: Resources) -> None:
+    await resources.redis.zadd(LIVE, {"old": int(time.time()) - 1, "older": 5})
+    assert (await tokens.count(BOT), await tokens.expiry(BOT, "old")) == (0, None)
+    assert await listed(tokens, limit=10) == [[]]
+    await tokens.record(BOT, record())
+    assert await resources.redis.zrange(LIVE, 0, -1) == [b"j1"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
+@pytest.mark.gen_test
+async def test_pages_hold_every_token_once_and_those_that_live_longest_come_first(
+    tokens: TokenStore, limit: int
+) -> None:
+    for jti, ttl in [("a", 60), ("b", 300), ("c", 60), ("d", 600), ("e", 60), ("f", 61)]:
+        await tokens.record(BOT, record(jti, ttl))
+    pages = await listed(tokens, limit=limit)
+    assert [jti for page in pages for jti in page] == ["d", "b", "f", "e", "c", "a"]
+    assert all(len(page) <= limit for page in pages)
+
+
+@pytest.mark.gen_test
+async def test_a_page_goes_on_where_the_last_token_was_revoked_or_is_gone(
+    tokens: TokenStore, resources: Resources
+) -> None:
+    for jti, ttl in [("a", 60), ("b", 60), ("c", 60), ("d", 600)]:
+        await tokens.record(BOT, record(jti, ttl))
+    first = await tokens.list(BOT, limit=2)
+    assert [token.jti for token in first.tokens] == ["d", "c"]
+    await tokens.revoke(BOT, "c", first.tokens[1].exp)
+    rest = await tokens.list(BOT, limit=2, after=first.last)
+    assert [token.jti for token in rest.tokens] == ["b", "a"]
+    await resources.redis.delete("client-token:station-bot:b")
+    assert await listed(tokens, limit=10) == [["d", "a"]]
+
+
+@pytest.mark.gen_test
+async def test_a_token_that_only_mongodb_knows_to_be_revoked_is_not_listed(
+    tokens: TokenStore, redis_server: FakeServer
+) -> None:
+    token = record()
+    await tokens.record(BOT, token)
+    redis_server.connected = False
+    with pytest.raises(ServiceUnavailable):
+        await tokens.revoke(BOT, "j1", token.exp)
+    redis_server.connected = True
+    assert await listed(tokens, limit=10) == [[]]
+
+
+@pytest.mark.gen_test
+async def test_another_generation_and_another_client_have_tokens_of_their_own(tokens: TokenStore) -> None:
+    await tokens.record(BOT, record())
+    for other in (
+        dataclasses.replace(BOT, generation="g2"),
+        dataclasses.replace(BOT, client_id="station-bot-2"),
+    ):
+        assert (await tokens.list(other, limit=10)).tokens == ()
+        assert (await tokens.count(other), await tokens.expiry(other, "j1")) == (0, None)
 
 
 @pytest.mark.gen_test
@@ -53,14 +155,15 @@ async def test_a_revoked_token_is_remembered_as_long_as_it_would_have_lived(
     tokens: TokenStore, resources: Resources
 ) -> None:
     token = record()
-    await tokens.record(token)
+    await tokens.record(BOT, token)
     assert not await tokens.is_revoked("j1")
     for _ in range(2):  # once more changes nothing
-        await tokens.revoke("station-bot", "j1", token.exp)
+        await tokens.revoke(BOT, "j1", token.exp)
     assert await tokens.is_revoked("j1")
     assert not await tokens.is_revoked("j2")
-    assert await resources.redis.exists(KEY) == 0
+    assert await resources.redis.keys() == [b"blacklist:j1"]
     assert token.exp - time.time() <= await resources.redis.ttl("blacklist:j1") <= 61
+    assert await tokens.expiry(BOT, "j1") is None
     [stored] = [document async for document in resources.database["revoked_tokens"].find()]
     assert stored == {
         "_id": "j1",
@@ -71,7 +174,7 @@ async def test_a_revoked_token_is_remembered_as_long_as_it_would_have_lived(
 
 @pytest.mark.gen_test
 async def test_a_token_that_expires_meanwhile_is_revoked_without_an_error(tokens: TokenStore) -> None:
-    await tokens.revoke("station-bot", "j1", int(time.time()) - 5)
+    await tokens.revoke(BOT, "j1", int(time.time()) - 5)
     assert await tokens.is_revoked("j1")
 
 
@@ -88,20 +191,28 @@ async def test_revocations_are_forgotten_when_their_token_has_expired(resources:
 @pytest.mark.gen_test
 async def test_without_redis(tokens: TokenStore, redis_server: FakeServer) -> None:
     redis_server.connected = False
-    for call in (tokens.record(record()), tokens.revoke("station-bot", "j1", int(time.time()) + 60)):
-        with pytest.raises(ServiceUnavailable):
-            await call
+    calls = (
+        tokens.record(BOT, record()),
+        tokens.revoke(BOT, "j1", int(time.time()) + 60),
+        tokens.list(BOT, limit=10),
+        tokens.count(BOT),
+        tokens.expiry(BOT, "j1"),
+    )
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable] * 5
     assert await tokens.is_revoked("j1")  # MongoDB had it first, and it alone decides
 
 
 @pytest.mark.gen_test
 async def test_without_mongodb(without_mongodb: Resources) -> None:
     tokens = TokenStore(without_mongodb)
-    await tokens.record(record())
+    await tokens.record(BOT, record())
+    before = sorted(await without_mongodb.redis.keys())
     outcomes = await asyncio.gather(
-        tokens.revoke("station-bot", "j1", int(time.time()) + 60),
+        tokens.revoke(BOT, "j1", int(time.time()) + 60),
         tokens.is_revoked("j1"),
+        tokens.list(BOT, limit=10),
         return_exceptions=True,
     )
-    assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable] * 2
-    assert await without_mongodb.redis.keys() == [KEY.encode()]  # nothing was revoked by half
+    assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable] * 3
+    assert sorted(await without_mongodb.redis.keys()) == before  # nothing was revoked by half

@@ -1,0 +1,97 @@
+"""``station oauth-clients change|disable|enable|delete``: what an operator does to a client that is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from plugins.oauth_m2m.commands.impact import confirm
+from plugins.oauth_m2m.commands.output import as_json, given, lifetime, load, show_client
+from plugins.oauth_m2m.schemas import ChangeSchema
+from plugins.oauth_m2m.services import services_of
+
+if TYPE_CHECKING:
+    from plugins.oauth_m2m.models import Client, ClientChange
+    from station.app import Application
+    from station.cli import Boot
+
+__all__ = ["change", "delete", "disable", "enable"]
+
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_if_version = click.option(
+    "--if-version", type=int, help="Only if it still has this version; show --json says which it has."
+)
+
+
+@click.command()
+@click.argument("client_id")
+@click.option("--name", help="A name for people.")
+@click.option("--scope", "scopes", multiple=True, help="A scope in place of all it has; may be repeated.")
+@click.option(
+    "--token-ttl", "ttl", type=lifetime, metavar="SECONDS|default", help="Lifetime of its tokens, 60 to 3600."
+)
+@_if_version
+@as_json
+@click.pass_obj
+def change(
+    boot: Boot,
+    client_id: str,
+    name: str | None,
+    scopes: tuple[str, ...],
+    ttl: int | str | None,
+    if_version: int | None,
+    as_json: bool,
+) -> None:
+    """Change CLIENT_ID. A scope that it loses, its live tokens lose at once."""
+    document = given(name=name, scopes=list(scopes) or None, tokenTtl=ttl)
+    if ttl == "default":
+        document["tokenTtl"] = None
+    show_client(_change(boot, client_id, load(ChangeSchema(), document), if_version), as_json=as_json)
+
+
+@click.command()
+@click.argument("client_id")
+@_yes
+@as_json
+@click.pass_obj
+def disable(boot: Boot, client_id: str, yes: bool, as_json: bool) -> None:
+    """Disable CLIENT_ID: it gets no tokens, and those it has end at once and for good."""
+    confirm(boot, client_id, "Disable it?", yes=yes)
+    show_client(_change(boot, client_id, {"is_active": False}), as_json=as_json)
+
+
+@click.command()
+@click.argument("client_id")
+@as_json
+@click.pass_obj
+def enable(boot: Boot, client_id: str, as_json: bool) -> None:
+    """Enable CLIENT_ID: it gets tokens again; the old ones stay dead."""
+    show_client(_change(boot, client_id, {"is_active": True}), as_json=as_json)
+
+
+@click.command()
+@click.argument("client_id")
+@_yes
+@_if_version
+@click.pass_obj
+def delete(boot: Boot, client_id: str, yes: bool, if_version: int | None) -> None:
+    """Delete CLIENT_ID: its tokens end at once, and registering it again revives none."""
+    confirm(boot, client_id, "Delete it?", yes=yes)
+
+    async def work(app: Application) -> None:
+        await services_of(app).clients.delete(client_id, versions=_versions(if_version))
+
+    boot.run(work)
+    click.echo(f"{client_id} is deleted.")
+
+
+def _change(boot: Boot, client_id: str, wanted: ClientChange, if_version: int | None = None) -> Client:
+    async def work(app: Application) -> Client:
+        return await services_of(app).clients.change(client_id, wanted, versions=_versions(if_version))
+
+    return boot.run(work)
+
+
+def _versions(if_version: int | None) -> set[int] | None:
+    return None if if_version is None else {if_version}

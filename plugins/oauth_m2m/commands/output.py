@@ -1,0 +1,80 @@
+"""What the commands about clients share: reading what was typed, and printing clients."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from marshmallow import ValidationError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plugins.oauth_m2m.client_fields import messages_of
+from plugins.oauth_m2m.schemas import client_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from marshmallow import Schema
+
+    from plugins.oauth_m2m.models import Client
+
+__all__ = ["as_json", "given", "lifetime", "load", "print_clients", "print_table", "problems", "show_client"]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def load(schema: Schema, document: Mapping[str, object]) -> Any:
+    """What ``schema`` makes of what was typed; says everything that is wrong with it."""
+    try:
+        return schema.load(document)
+    except ValidationError as error:
+        raise problems(messages_of(error)) from None
+
+
+def given(**document: object) -> dict[str, object]:
+    """The fields that were typed."""
+    return {field: value for field, value in document.items() if value is not None}
+
+
+def problems(found: Sequence[str]) -> click.ClickException:
+    """One error for everything that is wrong."""
+    bullets = [f"{len(found)} things are wrong:", *(f"  - {one}" for one in found)]
+    return click.ClickException("\n".join(found if len(found) == 1 else bullets))
+
+
+def lifetime(text: str) -> int | str:
+    """Seconds, or the word default (a type of click's)."""
+    return text if text == "default" else int(text)
+
+
+def show_client(client: Client, *, as_json: bool) -> None:
+    """Print one client."""
+    if as_json:
+        click.echo(json.dumps(client_json(client), indent=2))
+    else:
+        print_clients([client])
+
+
+def print_clients(clients: Sequence[Client]) -> None:
+    """Print clients as a table."""
+    rows = []
+    for client in clients:
+        state = "active" if client.is_active else "disabled"
+        created = client.created_at.strftime("%Y-%m-%d %H:%M")
+        rows.append((client.client_id, client.name, " ".join(client.scopes), state, created))
+    print_table(("CLIENT", "NAME", "SCOPES", "STATE", "CREATED"), rows)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, as wide as it needs where nobody looks at a terminal."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*map(Text, row))  # as it is: what looks like markup is none
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=200)
+    console.print(table)

@@ -1,0 +1,169 @@
+"""SecretService: the secrets of a client, replaced with overlap.
+
+A secret is added while the old one still works, clients move over, the old one ends. All secrets of a client
+share one salt and cost, so that a guess against five costs what a guess against one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from plugins.oauth_m2m.models import ClientSecret, new_generation
+from plugins.oauth_m2m.secret_format import generate_secret
+from station.errors import Conflict, NotFound
+from station.passwords import parse_hash
+
+if TYPE_CHECKING:
+    from plugins.oauth_m2m.models import AuthenticatedClient, Client, SecretAddition
+    from plugins.oauth_m2m.stores import ClientStore, SecretStore
+    from station.audit import AuditLog
+    from station.passwords import PasswordHasher
+
+__all__ = ["MAX_LIVE_SECRETS", "SecretService"]
+
+MAX_LIVE_SECRETS = 5
+_ATTEMPTS = 20  # of a change, while others change the client
+_USE_INTERVAL = timedelta(minutes=1)
+
+_log = logging.getLogger(__name__)
+
+
+class SecretService:
+    """Adds and ends the secrets of clients.
+
+    Every change is conditional on the client as it was read and is tried again when the client has changed,
+    so that of two admins who end a secret at once none leaves a client without.
+    """
+
+    def __init__(
+        self, clients: ClientStore, store: SecretStore, hasher: PasswordHasher, audit: AuditLog
+    ) -> None:
+        self._clients = clients
+        self._store = store
+        self._hasher = hasher
+        self._audit = audit
+        self._notes: dict[str, asyncio.Task[None]] = {}
+
+    async def add(self, client_id: str, addition: SecretAddition) -> tuple[ClientSecret, str | None]:
+        """Add a secret; returns it, and its text if Station generated it. It is stored by then.
+
+        Raises `NotFound`, and `Conflict` for a sixth live secret and for one that the client has already.
+        """
+        generated = None if addition.client_secret else generate_secret()
+        plain = (addition.client_secret or generated or "").encode()
+        async with self._audit.change("secret.added", target=client_id, client_id=client_id) as change:
+            for _ in range(_ATTEMPTS):
+                client = await self._clients.get(client_id)
+                secret = await self._add(client, plain, addition)
+                if secret is not None:
+                    change.target = secret.id
+                    change.before = client.audited()
+                    change.after = (await self._clients.get(client_id)).audited()
+                    return secret, generated
+            raise _busy(client_id)
+
+    async def end(
+        self, client_id: str, secret_id: str, *, force: bool = False, revoke_tokens: bool = False
+    ) -> None:
+        """End a secret at once; ``revoke_tokens`` ends all live tokens of the client in the same step.
+
+        Raises `NotFound`, and `Conflict` for the last live secret unless ``force`` says to go on.
+        """
+        async with self._audit.change("secret.ended", target=secret_id, client_id=client_id) as change:
+            change.detail = {"tokens_revoked": revoke_tokens}
+            generation = new_generation() if revoke_tokens else None
+            for _ in range(_ATTEMPTS):
+                client = await self._clients.get(client_id)
+                now = _now()
+                _check_end(client, secret_id, now, force=force)
+                if await self._store.remove(client, [secret_id], at=now, generation=generation):
+                    change.before = client.audited()
+                    change.after = (await self._clients.get(client_id)).audited()
+                    return
+            raise _busy(client_id)
+
+    def note_use(self, authenticated: AuthenticatedClient, *, address: str) -> None:
+        """Note that a secret was used: at most once a minute, in the background, and never a failure."""
+        client, secret, now = authenticated.client, authenticated.secret, _now()
+        noted = secret.last_used_at
+        if secret.id in self._notes or (noted is not None and now - noted < _USE_INTERVAL):
+            return
+        self._notes[secret.id] = asyncio.create_task(
+            self._note_use(client.client_id, secret.id, now, address)
+        )
+
+    async def close(self) -> None:
+        """Wait for what is still being noted."""
+        await asyncio.gather(*self._notes.values())
+
+    async def _add(self, client: Client, plain: bytes, addition: SecretAddition) -> ClientSecret | None:
+        """Add to the client as it was read; None if it has changed meanwhile."""
+        now = _now()
+        ends_at = addition.others_end(now)
+        live = [secret for secret in client.secrets if secret.is_live(now)]
+        if ended := [secret.id for secret in client.secrets if not secret.is_live(now)]:
+            # they leave first; the client that is left is read again
+            await self._store.remove(client, ended, at=now)
+            return None
+        ending = [
+            dataclasses.replace(secret, expires_at=ends_at)
+            for secret in live
+            if ends_at is not None and secret.is_live(ends_at)
+        ]
+        staying = live if ends_at is None or ends_at > now else []
+        if len(staying) >= MAX_LIVE_SECRETS:
+            raise Conflict(
+                f"The client has {MAX_LIVE_SECRETS} live secrets, which is the most; end one first."
+            )
+        salt, stored = await self._hash(plain, live)
+        if any(secret.hash == stored for secret in live):
+            raise Conflict("The client has this secret already; choose another.")
+        secret = ClientSecret(uuid.uuid4().hex, stored, created_at=now, expires_at=addition.expires_at)
+        return secret if await self._store.add(client, secret, salt=salt, ends=ending) else None
+
+    async def _hash(self, plain: bytes, live: list[ClientSecret]) -> tuple[str, str]:
+        """Salt and hash, the salt and cost being those of the live secrets if there are any."""
+        if not live:
+            salt = self._hasher.new_salt()
+            return salt, await self._hasher.hash(plain, salt=salt)
+        like = parse_hash(live[0].hash)
+        if like.raw:
+            raise Conflict(
+                "The client's secret was imported and takes no other beside it until it has been used once; "
+                "end it with force, or let the client get a token first."
+            )
+        return like.salt, await self._hasher.hash(plain, salt=like.salt, cost=like.cost)
+
+    async def _note_use(self, client_id: str, secret_id: str, now: datetime, address: str) -> None:
+        try:
+            await self._store.note_use(client_id, secret_id, at=now, address=address)
+        except Exception as error:
+            _log.warning("the last use of a secret of %s was not noted: %s", client_id, type(error).__name__)
+        finally:
+            del self._notes[secret_id]
+
+
+def _check_end(client: Client, secret_id: str, now: datetime, *, force: bool) -> None:
+    live = {secret.id for secret in client.secrets if secret.is_live(now)}
+    if all(secret.id != secret_id for secret in client.secrets):
+        raise NotFound(f"The client {client.client_id} has no secret with the id {secret_id}.")
+    if live == {secret_id} and not force:
+        raise Conflict(
+            "This is the client's last live secret, and without one it gets no tokens; add another first, or "
+            "end it with force=true."
+        )
+
+
+def _busy(client_id: str) -> Conflict:
+    return Conflict(f"The client {client_id} is being changed by others all the time; try again.")
+
+
+def _now() -> datetime:
+    # MongoDB keeps milliseconds
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,221 @@
+"""What SecretService does beyond what test_rfc7591_secrets.py sees over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+from fakeredis import FakeAsyncRedis
+from mongomock_motor import AsyncMongoMockClient
+
+from plugins.oauth_m2m.hashes import imported_secrets
+from plugins.oauth_m2m.models import AuthenticatedClient, Client, ClientSecret, SecretAddition
+from plugins.oauth_m2m.rotation import SecretService
+from plugins.oauth_m2m.stores import ClientStore, SecretStore
+from station.audit import AuditLog, AuditStore
+from station.errors import Conflict, ServiceUnavailable
+from station.passwords import PasswordHasher, parse_hash
+from station.resources import Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from tornado.ioloop import IOLoop
+
+SECRET = "a-client-secret-of-more-than-32-characters"
+NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
+COST = 5
+
+
+class MovingStore(SecretStore):
+    """Somebody else changes the client between the first ``moves`` reads and writes."""
+
+    def __init__(self, resources: Resources, moves: int) -> None:
+        super().__init__(resources)
+        self.moves = moves
+
+    async def add(
+        self, client: Client, secret: ClientSecret, *, salt: str, ends: Collection[ClientSecret]
+    ) -> bool:
+        await self._move(client)
+        return await super().add(client, secret, salt=salt, ends=ends)
+
+    async def remove(
+        self, client: Client, ids: Collection[str], *, at: datetime, generation: str | None = None
+    ) -> bool:
+        await self._move(client)
+        return await super().remove(client, ids, at=at, generation=generation)
+
+    async def _move(self, client: Client) -> None:
+        if self.moves:
+            self.moves -= 1
+            await self._collection.update_one({"client_id": client.client_id}, {"$inc": {"version": 1}})
+
+
+class BrokenStore(SecretStore):
+    """Notes nothing."""
+
+    async def note_use(self, client_id: str, secret_id: str, *, at: datetime, address: str) -> None:
+        raise ServiceUnavailable("away")
+
+
+@pytest.fixture
+def resources() -> Resources:
+    return Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis())
+
+
+@pytest.fixture
+def hasher() -> Iterator[PasswordHasher]:
+    hasher = PasswordHasher(COST)
+    yield hasher
+    hasher.close()
+
+
+@pytest.fixture
+def bot(io_loop: IOLoop, resources: Resources) -> Client:
+    """A client whose only secret has a lower cost than the configured one."""
+
+    async def make() -> Client:
+        cheap = PasswordHasher(COST - 1)
+        salt = cheap.new_salt()
+        secret = ClientSecret("s1", await cheap.hash(SECRET.encode(), salt=salt), created_at=NOON)
+        cheap.close()
+        return await insert(resources, salt, secret)
+
+    client: Client = io_loop.run_sync(make)
+    return client
+
+
+async def insert(resources: Resources, salt: str, *secrets: ClientSecret) -> Client:
+    client = Client(
+        id="",
+        client_id="station-bot",
+        name="",
+        salt=salt,
+        secrets=secrets,
+        scopes=("bot:api",),
+        is_active=True,
+        token_ttl=None,
+        generation="g1",
+        version=1,
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    return await ClientStore(resources).insert(client)
+
+
+def make_service(
+    resources: Resources, hasher: PasswordHasher, store: SecretStore | None = None
+) -> SecretService:
+    audit = AuditLog(AuditStore(resources, timedelta(days=1)))
+    return SecretService(ClientStore(resources), store or SecretStore(resources), hasher, audit)
+
+
+@pytest.mark.gen_test
+async def test_a_secret_shares_the_salt_and_the_cost_of_those_that_live(
+    resources: Resources, hasher: PasswordHasher, bot: Client
+) -> None:
+    service = make_service(resources, hasher)
+    await service.add("station-bot", SecretAddition())
+    found = await ClientStore(resources).get("station-bot")
+    assert [(parse_hash(one.hash).salt, parse_hash(one.hash).cost) for one in found.secrets] == [
+        (bot.salt, COST - 1)
+    ] * 2
+    for secret in found.secrets:
+        await service.end("station-bot", secret.id, force=True)
+    added, _ = await service.add("station-bot", SecretAddition())
+    found = await ClientStore(resources).get("station-bot")
+    assert found.secrets == (added,)
+    assert found.salt != bot.salt
+    assert (parse_hash(added.hash).salt, parse_hash(added.hash).cost) == (found.salt, COST)
+
+
+@pytest.mark.gen_test
+async def test_beside_an_imported_secret_there_is_no_other(
+    resources: Resources, hasher: PasswordHasher
+) -> None:
+    stored = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(COST)).decode()
+    salt, secrets = imported_secrets([stored], max_cost=COST, now=NOON)
+    await insert(resources, salt, *secrets)
+    service = make_service(resources, hasher)
+    with pytest.raises(Conflict, match="imported"):
+        await service.add("station-bot", SecretAddition())
+    await service.end("station-bot", secrets[0].id, force=True)
+    await service.add("station-bot", SecretAddition())
+
+
+@pytest.mark.usefixtures("bot")
+@pytest.mark.gen_test
+async def test_a_change_is_tried_again_when_the_client_has_changed(
+    resources: Resources, hasher: PasswordHasher
+) -> None:
+    store = MovingStore(resources, 3)
+    service = make_service(resources, hasher, store)
+    added, _ = await service.add("station-bot", SecretAddition())
+    store.moves = 3
+    await service.end("station-bot", "s1")
+    assert (await ClientStore(resources).get("station-bot")).secrets == (added,)
+    store.moves = 1000
+    for change in (
+        service.add("station-bot", SecretAddition()),
+        service.end("station-bot", added.id, force=True),
+    ):
+        with pytest.raises(Conflict, match="try again"):
+            await change
+    assert (await ClientStore(resources).get("station-bot")).secrets == (added,)
+
+
+@pytest.mark.gen_test
+async def test_a_use_that_is_noted_meanwhile_is_not_lost(
+    resources: Resources, hasher: PasswordHasher, bot: Client
+) -> None:
+    """Between the read and the write of an admin who changes the client."""
+    store = SecretStore(resources)
+    added = ClientSecret("s2", "$hash", created_at=NOON)
+    ending = dataclasses.replace(bot.secrets[0], expires_at=NOON)
+    await store.note_use("station-bot", "s1", at=NOON, address="203.0.113.9")
+    assert await store.add(bot, added, salt=bot.salt, ends=[ending])
+    first, second = (await ClientStore(resources).get("station-bot")).secrets
+    assert (first.last_used_at, first.last_used_from, first.expires_at) == (NOON, "203.0.113.9", NOON)
+    assert second == added
+
+
+@pytest.mark.gen_test
+async def test_a_client_with_another_salt_is_another_client(resources: Resources, bot: Client) -> None:
+    """A hash of another cost took the place of the one that was read, which is no new version."""
+    await ClientStore(resources).replace_hash(bot, bot.secrets[0], salt="new", new_hash="$new")
+    added = ClientSecret("s2", "$hash", created_at=NOON)
+    assert not await SecretStore(resources).add(bot, added, salt=bot.salt, ends=[])
+    assert len((await ClientStore(resources).get("station-bot")).secrets) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_use_that_cannot_be_noted_is_logged_and_harms_nothing(
+    resources: Resources, hasher: PasswordHasher, bot: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = make_service(resources, hasher, BrokenStore(resources))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            service.note_use(AuthenticatedClient(bot, bot.secrets[0]), address="203.0.113.9")
+        await service.close()
+    assert [record.message for record in caplog.records] == [
+        "the last use of a secret of station-bot was not noted: ServiceUnavailable"
+    ]
+    await asyncio.sleep(0)
+    await service.close()
+
+
+@pytest.mark.gen_test
+async def test_five_secrets_share_one_salt_and_cost(
+    resources: Resources, hasher: PasswordHasher, bot: Client
+) -> None:
+    for _ in range(4):
+        await make_service(resources, hasher).add("station-bot", SecretAddition())
+    found = await ClientStore(resources).get("station-bot")
+    assert len(found.secrets) == 5
+    assert len({(parse_hash(one.hash).salt, parse_hash(one.hash).cost) for one in found.secrets}) == 1
