@@ -15,7 +15,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
 from pymongo.read_concern import ReadConcern
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from station.embedded import embedded_engines
@@ -32,6 +34,7 @@ __all__ = ["Resources", "open_resources"]
 
 _TIMEOUT_SECONDS = 2.0
 _TIMEOUT_MS = int(_TIMEOUT_SECONDS * 1000)
+_REDIS_CONNECTIONS = 64
 _UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError, RedisError)
 
 
@@ -120,7 +123,16 @@ async def _open_mongodb(
 
 async def _open_redis(url: str, stack: contextlib.AsyncExitStack, problems: list[str]) -> Redis | None:
     try:
-        redis = Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
+        # a burst waits for a connection; a stale one is replaced once, and an outage is told without delay
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_REDIS_CONNECTIONS,
+            timeout=_TIMEOUT_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+        )
+        redis = Redis.from_pool(pool)
         stack.push_async_callback(redis.aclose)
         await redis.ping()
     except (RedisError, OSError, ValueError, TypeError) as error:
