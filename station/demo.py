@@ -123,7 +123,7 @@ async def _station(data_dir: Path, admin_key: str) -> AsyncIterator[str]:
         "STATION_DATA_DIR": str(data_dir),
         "STATION_PLUGINS": "oauth_m2m,demo",
         "INTERNAL_API_KEY": admin_key,
-        "PORT": "0",
+        "PORT": str(_free_port()),  # not 0, because the issuer names the port
     }
     log = data_dir / "station.log"
     with log.open("wb") as errors:
@@ -151,6 +151,13 @@ async def _listening(process: asyncio.subprocess.Process) -> str | None:
                 if found := _LISTENS.search(line):
                     return found[1].decode()
     return None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _load_bot() -> ModuleType:
