@@ -13,6 +13,7 @@ import importlib.util
 import os
 import re
 import secrets
+import socket
 import sys
 import sysconfig
 import tempfile

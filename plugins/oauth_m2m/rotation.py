@@ -59,11 +59,12 @@ class SecretService:
         async with self._audit.change("secret.added", target=client_id, client_id=client_id) as change:
             for _ in range(_ATTEMPTS):
                 client = await self._clients.get(client_id)
-                secret = await self._add(client, plain, addition)
-                if secret is not None:
+                added = await self._add(client, plain, addition)
+                if added is not None:
+                    # nothing may fail from here on: the others may have ended, and nobody has this one
+                    secret, changed = added
                     change.target = secret.id
-                    change.before = client.audited()
-                    change.after = (await self._clients.get(client_id)).audited()
+                    change.before, change.after = client.audited(), changed.audited()
                     return secret, generated
             raise _busy(client_id)
 
@@ -81,9 +82,9 @@ class SecretService:
                 client = await self._clients.get(client_id)
                 now = _now()
                 _check_end(client, secret_id, now, force=force)
-                if await self._store.remove(client, [secret_id], at=now, generation=generation):
-                    change.before = client.audited()
-                    change.after = (await self._clients.get(client_id)).audited()
+                changed = await self._store.remove(client, [secret_id], at=now, generation=generation)
+                if changed is not None:
+                    change.before, change.after = client.audited(), changed.audited()
                     return
             raise _busy(client_id)
 
@@ -101,8 +102,10 @@ class SecretService:
         """Wait for what is still being noted."""
         await asyncio.gather(*self._notes.values())
 
-    async def _add(self, client: Client, plain: bytes, addition: SecretAddition) -> ClientSecret | None:
-        """Add to the client as it was read; None if it has changed meanwhile."""
+    async def _add(
+        self, client: Client, plain: bytes, addition: SecretAddition
+    ) -> tuple[ClientSecret, Client] | None:
+        """Add to the client as it was read: the secret and the client now; None if it changed meanwhile."""
         now = _now()
         ends_at = addition.others_end(now)
         live = [secret for secret in client.secrets if secret.is_live(now)]
@@ -124,7 +127,8 @@ class SecretService:
         if any(secret.hash == stored for secret in live):
             raise Conflict("The client has this secret already; choose another.")
         secret = ClientSecret(uuid.uuid4().hex, stored, created_at=now, expires_at=addition.expires_at)
-        return secret if await self._store.add(client, secret, salt=salt, ends=ending) else None
+        changed = await self._store.add(client, secret, salt=salt, ends=ending)
+        return None if changed is None else (secret, changed)
 
     async def _hash(self, plain: bytes, live: list[ClientSecret]) -> tuple[str, str]:
         """Salt and hash, the salt and cost being those of the live secrets if there are any."""

@@ -86,8 +86,10 @@ class Keyring:
         if not found:
             async with self._rereading:
                 if time.monotonic() - self._reread_at >= _REREAD_SECONDS:
-                    self._reread_at = time.monotonic()
-                    await self.refresh()
+                    try:
+                        await self.refresh()
+                    finally:  # counted from the end, so that those who wait do not each ask a store that is away
+                        self._reread_at = time.monotonic()
             found = self._live(kid)
         return found
 

@@ -35,7 +35,7 @@ class ClientStore:
         """The client of this id, or None."""
         with self._resources.available():
             document = await self._collection.find_one({"client_id": client_id})
-        return None if document is None else _client(document)
+        return None if document is None else client_of(document)
 
     async def get(self, client_id: str) -> Client:
         """The client of this id; `NotFound` if there is none."""
@@ -49,7 +49,7 @@ class ClientStore:
         cursor = self._collection.find(_filter(query)).sort("client_id", ASCENDING).limit(query.limit + 1)
         with self._resources.available():
             documents = await cursor.max_time_ms(_LIST_SECONDS * 1000).to_list(None)
-        clients = tuple(_client(document) for document in documents[: query.limit])
+        clients = tuple(client_of(document) for document in documents[: query.limit])
         return ClientPage(clients, clients[-1].client_id if len(documents) > query.limit else None)
 
     async def insert(self, client: Client) -> Client:
@@ -60,7 +60,7 @@ class ClientStore:
                 await self._collection.insert_one(document)
         except DuplicateKeyError as error:
             raise Conflict(f"A client with the id {client.client_id} is registered already.") from error
-        return _client(document)
+        return client_of(document)
 
     async def update(
         self, client_id: str, changes: Mapping[str, Any], versions: Collection[int] | None
@@ -80,7 +80,7 @@ class ClientStore:
             )
         if document is None:
             raise await self._missed(client_id)
-        before = _client(document)
+        before = client_of(document)
         return before, dataclasses.replace(before, **changes, version=before.version + 1)
 
     async def delete(self, client_id: str, versions: Collection[int] | None) -> Client:
@@ -89,7 +89,7 @@ class ClientStore:
             document = await self._collection.find_one_and_delete(_selector(client_id, versions))
         if document is None:
             raise await self._missed(client_id)
-        return _client(document)
+        return client_of(document)
 
     async def replace_hash(self, client: Client, secret: ClientSecret, *, salt: str, new_hash: str) -> None:
         """Put a hash of another cost in place of a client's only secret, unless the client has changed."""
@@ -129,7 +129,7 @@ def _not_found(client_id: str) -> NotFound:
     return NotFound(f"No client with the id {client_id} is registered.")
 
 
-def _client(document: dict[str, Any]) -> Client:
+def client_of(document: dict[str, Any]) -> Client:
     secrets = tuple(
         ClientSecret(
             id=secret["id"],

@@ -6,6 +6,10 @@ import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from pymongo import ReturnDocument
+
+from plugins.oauth_m2m.stores.clients import client_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
@@ -21,7 +25,8 @@ _MINUTE = timedelta(minutes=1)
 class SecretStore:
     """Changes the secrets of a client that was read, and of no other: each change is one conditional update.
 
-    False says that the client has changed since it was read, and nothing was done.
+    It returns the client as it is now; None says that the client has changed since it was read, and nothing
+    was done.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -30,7 +35,7 @@ class SecretStore:
 
     async def add(
         self, client: Client, secret: ClientSecret, *, salt: str, ends: Collection[ClientSecret]
-    ) -> bool:
+    ) -> Client | None:
         """Add ``secret``, whose hash has this ``salt``, and give those of ``ends`` their ``expires_at``."""
         places = {known.id: place for place, known in enumerate(client.secrets)}
         changes: dict[str, Any] = {f"secrets.{len(client.secrets)}": dataclasses.asdict(secret)}
@@ -41,7 +46,7 @@ class SecretStore:
 
     async def remove(
         self, client: Client, ids: Collection[str], *, at: datetime, generation: str | None = None
-    ) -> bool:
+    ) -> Client | None:
         """Remove these secrets; with a new ``generation`` the client's live tokens end in the same step."""
         changes: dict[str, Any] = {"updated_at": at}
         if generation is not None:
@@ -59,9 +64,11 @@ class SecretStore:
                 {"$set": {"secrets.$.last_used_at": at, "secrets.$.last_used_from": address}},
             )
 
-    async def _update(self, client: Client, update: dict[str, Any]) -> bool:
+    async def _update(self, client: Client, update: dict[str, Any]) -> Client | None:
         # a hash of another cost may take the place of one without a new version: the salt tells
         as_read = {"client_id": client.client_id, "version": client.version, "salt": client.salt}
         with self._resources.available():
-            result = await self._collection.update_one(as_read, {**update, "$inc": {"version": 1}})
-        return bool(result.matched_count)
+            document = await self._collection.find_one_and_update(
+                as_read, {**update, "$inc": {"version": 1}}, return_document=ReturnDocument.AFTER
+            )
+        return client_of(document) if document else None

@@ -41,13 +41,13 @@ class MovingStore(SecretStore):
 
     async def add(
         self, client: Client, secret: ClientSecret, *, salt: str, ends: Collection[ClientSecret]
-    ) -> bool:
+    ) -> Client | None:
         await self._move(client)
         return await super().add(client, secret, salt=salt, ends=ends)
 
     async def remove(
         self, client: Client, ids: Collection[str], *, at: datetime, generation: str | None = None
-    ) -> bool:
+    ) -> Client | None:
         await self._move(client)
         return await super().remove(client, ids, at=at, generation=generation)
 
@@ -168,6 +168,31 @@ async def test_a_change_is_tried_again_when_the_client_has_changed(
         with pytest.raises(Conflict, match="try again"):
             await change
     assert (await ClientStore(resources).get("station-bot")).secrets == (added,)
+
+
+class FadingStore(ClientStore):
+    """Can be read once, and is away then."""
+
+    reads = 1
+
+    async def get(self, client_id: str) -> Client:
+        if not self.reads:
+            raise ServiceUnavailable("away")
+        self.reads -= 1
+        return await super().get(client_id)
+
+
+@pytest.mark.gen_test
+async def test_a_secret_that_was_stored_is_shown_whatever_happens_to_the_store(
+    resources: Resources, hasher: PasswordHasher, bot: Client
+) -> None:
+    """The others have ended with it: a 503 instead of the text would leave a client that nobody can use."""
+    audit = AuditLog(AuditStore(resources, timedelta(days=1)))
+    service = SecretService(FadingStore(resources), SecretStore(resources), hasher, audit)
+    secret, text = await service.add("station-bot", SecretAddition(end_others_in=0))
+    assert text is not None
+    found = await ClientStore(resources).get("station-bot")
+    assert found.secrets[-1].id == secret.id
 
 
 @pytest.mark.gen_test
