@@ -51,11 +51,12 @@ def main() -> None:
         server("empty", directory) as empty,
         server("station", directory) as url,
     ):
-        for client_id in ("bench-bot", "bench-inactive"):
+        for client_id in ("bench-bot", "bench-inactive", "bench-expired"):
             registration = {"clientId": client_id, "clientSecret": SECRET, "scopes": ["bot:api"]}
             call(f"{url}/oauth-clients", registration, {"x-internal-api-key": ADMIN_KEY})
-        inactive = f"{url}/oauth-clients/bench-inactive"
-        call(inactive, {"isActive": False}, {"x-internal-api-key": ADMIN_KEY}, method="PATCH")
+        admin = {"x-internal-api-key": ADMIN_KEY}
+        call(f"{url}/oauth-clients/bench-inactive", {"isActive": False}, admin, method="PATCH")
+        call(f"{url}/oauth-clients/bench-expired/secrets", {"endOthersIn": 0}, admin)
         throughput(Path(directory), empty, url)
         guesses(url)
 
@@ -120,10 +121,11 @@ def wrk(arguments: list[str]) -> float:
 
 
 def guesses(url: str) -> None:
-    """Time refused secrets in turns: unknown, inactive and wrong must look the same on a clock too."""
+    """Time refused secrets in turns: the four kinds must look the same on a clock too."""
     callers = {
         "unknown client": ("bench-nobody", SECRET),
         "inactive client": ("bench-inactive", SECRET),
+        "expired secret": ("bench-expired", SECRET),
         "wrong secret": ("bench-bot", SECRET[::-1]),
     }
     times: dict[str, list[float]] = {name: [] for name in callers}
