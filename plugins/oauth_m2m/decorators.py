@@ -80,7 +80,7 @@ async def _enforce_secret(handler: OAuthHandler, _security: Security) -> None:
     """Set ``client`` and ``client_secret`` from the credentials, in the order that the wire rules fix.
 
     Content type, size and repeats, then what the endpoint checks before it knows who asks, then the
-    throttles, then the secret. Only a failed secret counts as a failure of its address.
+    throttles, then the secret. Every failed authentication counts as a failure of its address.
     """
     handler.audit_action = f"{handler.throttle_name}.refused"
     authorization = handler.request.headers.get("Authorization")
@@ -91,8 +91,8 @@ async def _enforce_secret(handler: OAuthHandler, _security: Security) -> None:
     await _throttle(handler, claimed)
     services = services_of(handler.application)
     methods = frozenset(services.settings.client_auth_methods)
-    credentials = read_client_credentials(authorization, parameters, methods=methods)
     try:
+        credentials = read_client_credentials(authorization, parameters, methods=methods)
         authenticated = await services.clients.authenticate(credentials)
     except InvalidClient:
         await _count_failure(handler)

@@ -108,14 +108,14 @@ class _Supervisor:
         delay = WATCH_INTERVAL
         while True:
             await asyncio.sleep(delay)
-            self._read()
-            if all(await asyncio.gather(*(instance.is_well(HUNG_AFTER) for instance in self.instances))):
-                delay = WATCH_INTERVAL
-                continue
             try:
+                self._read()
+                if all(await asyncio.gather(*(instance.is_well(HUNG_AFTER) for instance in self.instances))):
+                    delay = WATCH_INTERVAL
+                    continue
                 async with _alone(self._start_lock):
                     await self._ensure(keep_ports=True)
-            except (StartError, OSError):
+            except Exception:  # nothing ends the watch
                 delay = min(2 * delay, LONGEST_BACK_OFF)
                 log.exception("An embedded engine could not be restarted; trying again in %.0f s", delay)
 
@@ -165,12 +165,14 @@ class _Supervisor:
         """Take what the port file says; what it does not say stays as this process knows it."""
         try:
             recorded = json.loads(self._port_file.read_text())
-        except (OSError, ValueError):
+            found = {
+                engine.name: Instance(engine, self._directory(engine), place["port"], place["pid"])
+                for engine in self._programs
+                if (place := recorded.get(engine.name))
+            }
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
             return
-        for engine in self._programs:
-            if place := recorded.get(engine.name):
-                directory = self._directory(engine)
-                self._instances[engine.name] = Instance(engine, directory, place["port"], place["pid"])
+        self._instances |= found
 
     def _write(self) -> None:
         places = {name: {"pid": one.pid, "port": one.port} for name, one in self._instances.items()}

@@ -88,7 +88,8 @@ class Keyring:
                 if time.monotonic() - self._reread_at >= _REREAD_SECONDS:
                     try:
                         await self.refresh()
-                    finally:  # counted from the end, so that those who wait do not each ask a store that is away
+                    finally:
+                        # counted from the end: those who wait must not each ask a store that is away
                         self._reread_at = time.monotonic()
             found = self._live(kid)
         return found
@@ -158,12 +159,12 @@ class Keyring:
     async def _change(self, action: str, rule: Callable[[SigningKeys], tuple[SigningKey, ...]]) -> None:
         """Store what ``rule`` makes of the keys, and only then use it; again if another node was faster."""
         stored = await self._store.load()
-        keys = rule(stored)
+        keys = await asyncio.to_thread(rule, stored)  # an RSA key takes long to make
         if keys != stored.keys:
             async with self._audit.change(action, target="keyring") as change:
                 while keys != stored.keys and not await self._store.replace(stored.followed_by(keys)):
                     stored = await self._store.load()
-                    keys = rule(stored)
+                    keys = await asyncio.to_thread(rule, stored)
                 change.before = stored.audited()
                 stored = stored if keys == stored.keys else stored.followed_by(keys)
                 change.after = stored.audited()

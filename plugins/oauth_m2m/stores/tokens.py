@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from plugins.oauth_m2m.models import TokenPage, TokenRecord
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from station.resources import Resources
 
 __all__ = ["TokenStore"]
+
+# the clocks that forget a revocation and that let a token expire are not the same
+_CLOCK_MARGIN = timedelta(minutes=5)
 
 
 class TokenStore:
@@ -57,8 +60,9 @@ class TokenStore:
                 await pipe.execute()
 
     async def revoke(self, client: Client, jti: str, exp: int) -> None:
-        """Revoke a token until it would have expired: first in MongoDB, the truth, then in Redis."""
-        record = {"client_id": client.client_id, "expires_at": datetime.fromtimestamp(exp, UTC)}
+        """Revoke a token until it has expired for every clock: first in MongoDB, the truth, then in Redis."""
+        forgotten_at = datetime.fromtimestamp(exp, UTC) + _CLOCK_MARGIN
+        record = {"client_id": client.client_id, "expires_at": forgotten_at}
         with self._resources.available():
             await self._revoked.update_one({"_id": jti}, {"$set": record}, upsert=True)
             async with self._redis.pipeline(transaction=False) as pipe:

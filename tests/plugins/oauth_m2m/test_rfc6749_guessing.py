@@ -338,3 +338,16 @@ async def test_what_is_stored_is_no_secret(wire: Wire, app: Application, refusal
         for spelling in (leaked, quote_plus(leaked)):
             refusal(await ask(wire, (CLIENT, spelling)), 401, "invalid_client")
         refusal(await ask(wire, in_body=(CLIENT, leaked)), 401, "invalid_client")
+
+
+@pytest.mark.row("C16")
+@pytest.mark.gen_test
+@pytest.mark.parametrize("config", [{"failure_throttle_limit": 3}], indirect=True)
+async def test_attempts_without_a_secret_count_too(wire: Wire) -> None:
+    """Else one address could fill Redis with throttles of client ids that it makes up."""
+    form = {"grant_type": "client_credentials"}
+    statuses = [
+        (await wire.fetch("POST", "/auth/token", form=form | {"client_id": f"made-up-{number}"})).status
+        for number in range(5)
+    ]
+    assert statuses == [401, 401, 401, 429, 429]

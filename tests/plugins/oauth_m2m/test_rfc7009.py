@@ -303,7 +303,8 @@ async def test_the_entry_in_redis_outlives_the_token_and_ends(wire: Wire, app: A
     ttl = await app.resources.redis.ttl(f"blacklist:{claims['jti']}")
     assert claims["exp"] - time.time() <= ttl <= 3601
     [record] = [record async for record in app.resources.database["revoked_tokens"].find()]
-    assert (record["_id"], record["expires_at"].timestamp()) == (claims["jti"], claims["exp"])
+    # MongoDB, which forgets by a clock of its own, remembers five minutes longer
+    assert (record["_id"], record["expires_at"].timestamp()) == (claims["jti"], claims["exp"] + 300)
 
 
 @pytest.mark.row("V10")
