@@ -54,7 +54,7 @@ class ClientService:
 
         Raises `ValidationFailed` for scopes outside a closed catalogue and `Conflict` for a taken id.
         """
-        self._check_catalogue(registration.scopes)
+        await self._check_catalogue("client.registered", registration.client_id, registration.scopes)
         generated = None if registration.client_secret else generate_secret()
         secret = registration.client_secret or generated or ""
         salt = self._hasher.new_salt()
@@ -68,7 +68,7 @@ class ClientService:
 
         `ValidationFailed` for hashes that cannot be imported as well.
         """
-        self._check_catalogue(registration.scopes)
+        await self._check_catalogue("client.registered", registration.client_id, registration.scopes)
         return await self._insert(registration, *self._imported(hashes))
 
     async def authenticate(self, credentials: ClientCredentials) -> AuthenticatedClient:
@@ -118,7 +118,7 @@ class ClientService:
         Raises `NotFound`, and `ValidationFailed` for scopes outside a closed catalogue or hashes that cannot
         be imported.
         """
-        self._check_catalogue(change.get("scopes", ()))
+        await self._check_catalogue(_action(change), client_id, change.get("scopes", ()))
         changes: dict[str, object] = {**change, "updated_at": _now()}
         if hashes := change.get("secret_hashes"):
             del changes["secret_hashes"]
@@ -165,9 +165,11 @@ class ClientService:
     def _change(self, action: str, client_id: str) -> AbstractAsyncContextManager[Change]:
         return self._audit.change(action, target=client_id, client_id=client_id)
 
-    def _check_catalogue(self, scopes: tuple[str, ...]) -> None:
+    async def _check_catalogue(self, action: str, client_id: str, scopes: tuple[str, ...]) -> None:
+        """Refuse ``action`` for scopes outside a closed catalogue; the audit has it, as of a change."""
         if self._catalogue is not None and (unknown := [s for s in scopes if s not in self._catalogue]):
-            raise ValidationFailed({"scopes": [f"{scope} is not in the catalogue." for scope in unknown]})
+            async with self._change(action, client_id):
+                raise ValidationFailed({"scopes": [f"{scope} is not in the catalogue." for scope in unknown]})
 
     async def _rehash(self, client: Client, secret: ClientSecret, plain: bytes) -> None:
         """Move a client's only live secret to the configured cost; if the pool is full, another time."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from plugins.oauth_m2m.client_fields import is_client_secret
+from plugins.oauth_m2m.commands.impact import impact
 from plugins.oauth_m2m.commands.output import problems
 from plugins.oauth_m2m.config import OAuthM2MConfig
 from plugins.oauth_m2m.declarations import Plan, apply_step, make_plan, read_declarations
+from plugins.oauth_m2m.hashes import secret_id
 from plugins.oauth_m2m.secret_format import generate_secret
 from plugins.oauth_m2m.services import NAME, catalogue, services_of
 from station.errors import ResponseError
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plugins.oauth_m2m.declarations import Step
+    from plugins.oauth_m2m.models import Client, ClientChange
     from station.app import Application
     from station.cli import Boot
 
@@ -62,6 +66,12 @@ def apply(boot: Boot, file: Path, dry_run: bool, prune: bool, yes: bool) -> None
     if dry_run or not plan.steps:
         return
     if not yes:
+
+        async def look(app: Application) -> list[str]:
+            return await _impacts(app, plan.steps)
+
+        for line in boot.run(look):
+            click.echo(line, err=True)
         click.confirm("Apply?", abort=True, err=True)
 
     async def work(app: Application) -> None:
@@ -109,6 +119,25 @@ def _salt_and_cost(beside: str) -> tuple[str, int]:
     if like.raw:
         raise click.ClickException("--beside: A $2b$ hash must be the client's only secret.")
     return like.salt, like.cost
+
+
+async def _impacts(app: Application, steps: Sequence[Step]) -> list[str]:
+    """What each client is doing now that a step would take something from."""
+    clients = services_of(app).clients
+    taking = [
+        step.client_id
+        for step in steps
+        if step.kind != "create" and _takes(step.change, await clients.get(step.client_id))
+    ]
+    return [await impact(app, client_id) for client_id in taking]
+
+
+def _takes(change: ClientChange, client: Client) -> bool:
+    """Whether a change disables the client, or takes a scope or a live secret from it."""
+    lost = set(client.scopes) - set(change.get("scopes", client.scopes))
+    live = {secret.id for secret in client.secrets if secret.is_live(datetime.now(UTC))}
+    kept = {secret_id(stored) for stored in change["secret_hashes"]} if "secret_hashes" in change else live
+    return change.get("is_active") is False or bool(lost or live - kept)
 
 
 async def _apply(app: Application, steps: Sequence[Step]) -> None:

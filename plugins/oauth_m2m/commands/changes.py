@@ -31,6 +31,7 @@ _if_version = click.option(
 @click.option(
     "--token-ttl", "ttl", type=lifetime, metavar="SECONDS|default", help="Lifetime of its tokens, 60 to 3600."
 )
+@click.option("--yes", is_flag=True, help="Do not ask before it loses scopes.")
 @_if_version
 @as_json
 @click.pass_obj
@@ -40,6 +41,7 @@ def change(
     name: str | None,
     scopes: tuple[str, ...],
     ttl: int | str | None,
+    yes: bool,
     if_version: int | None,
     as_json: bool,
 ) -> None:
@@ -47,7 +49,10 @@ def change(
     document = given(name=name, scopes=list(scopes) or None, tokenTtl=ttl)
     if ttl == "default":
         document["tokenTtl"] = None
-    show_client(_change(boot, client_id, load(ChangeSchema(), document), if_version), as_json=as_json)
+    wanted: ClientChange = load(ChangeSchema(), document)
+    if not yes and (lost := _lost(boot, client_id, wanted)):
+        confirm(boot, client_id, f"Take {' '.join(lost)} from it and its live tokens?", yes=yes)
+    show_client(_change(boot, client_id, wanted, if_version), as_json=as_json)
 
 
 @click.command()
@@ -91,6 +96,17 @@ def _change(boot: Boot, client_id: str, wanted: ClientChange, if_version: int | 
         return await services_of(app).clients.change(client_id, wanted, versions=_versions(if_version))
 
     return boot.run(work)
+
+
+def _lost(boot: Boot, client_id: str, wanted: ClientChange) -> list[str]:
+    """The scopes that the client would lose."""
+    if "scopes" not in wanted:
+        return []
+
+    async def work(app: Application) -> Client:
+        return await services_of(app).clients.get(client_id)
+
+    return [scope for scope in boot.run(work).scopes if scope not in wanted["scopes"]]
 
 
 def _versions(if_version: int | None) -> set[int] | None:

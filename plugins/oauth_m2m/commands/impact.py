@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["confirm", "impact"]
 
+_LOOKED_AT = 50
+
 
 def confirm(boot: Boot, client_id: str, question: str, *, yes: bool) -> None:
     """Say what the client is doing now, and ask; the command ends here if the answer is no."""
@@ -29,14 +31,23 @@ def confirm(boot: Boot, client_id: str, question: str, *, yes: bool) -> None:
 
 
 async def impact(app: Application, client_id: str) -> str:
-    """How many live tokens a client has, and when and from where it last used a secret; `NotFound`."""
+    """How many live tokens a client has and who got them, and its last use of a secret; `NotFound`."""
     services = services_of(app)
     client = await services.clients.get(client_id)
     count = await services.live_tokens.count(client_id)
     tokens = {None: "an unknown number of live tokens (Redis is away)", 1: "1 live token"}.get(
         count, f"{count} live tokens"
     )
-    return f"{client_id} has {tokens}. {_last_use(client)}"
+    holders = await _holders(app, client_id) if count else ""
+    return f"{client_id} has {tokens}{holders}. {_last_use(client)}"
+
+
+async def _holders(app: Application, client_id: str) -> str:
+    """The addresses that the tokens which live longest went to: at most 50 are looked at."""
+    page = await services_of(app).live_tokens.list(client_id, limit=_LOOKED_AT)
+    addresses = sorted({token.address for token in page.tokens if token.address})
+    more = "" if page.last is None else " and perhaps others"
+    return f", given to {', '.join(addresses)}{more}" if addresses else ""
 
 
 def _last_use(client: Client) -> str:

@@ -41,13 +41,17 @@ def list_(boot: Boot, as_json: bool) -> None:
 
 @oauth_keys.command()
 @click.option("--force", is_flag=True, help="Even if others may not have seen the next key yet.")
+@click.option("--yes", is_flag=True, help="Do not ask before --force.")
 @_as_json
 @click.pass_obj
-def rotate(boot: Boot, force: bool, as_json: bool) -> None:
+def rotate(boot: Boot, force: bool, yes: bool, as_json: bool) -> None:
     """Sign with the next key, and publish a new next one.
 
     The key that signed so far verifies until its last token has expired.
     """
+    if force and not yes:
+        question = "Whoever has not seen the next key yet will refuse new tokens until then. Go on?"
+        click.confirm(question, abort=True, err=True)
     _show(_run(boot, lambda keyring: keyring.rotate(force=force)), as_json=as_json)
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins.oauth_m2m.commands.impact import impact
+from plugins.oauth_m2m.commands.impact import confirm, impact
 from plugins.oauth_m2m.commands.output import as_json, given, load, print_table
 from plugins.oauth_m2m.schemas import SecretSchema, secret_json, secrets_json
 from plugins.oauth_m2m.services import services_of
 from station.errors import NotFound
 
 if TYPE_CHECKING:
-    from plugins.oauth_m2m.models import Client, ClientSecret
+    from plugins.oauth_m2m.models import Client, ClientSecret, SecretAddition
     from station.app import Application
     from station.cli import Boot
 
@@ -62,6 +62,7 @@ def list_(boot: Boot, client_id: str, as_json: bool) -> None:
 @click.option("--expires-at", help="When it ends, such as 2030-01-31T12:00:00Z; without, it does not.")
 @click.option("--end-others-at", help="When the client's other secrets end.")
 @click.option("--end-others-in", type=int, metavar="SECONDS", help="In how many seconds they end.")
+@click.option("--yes", is_flag=True, help="Do not ask before others end.")
 @as_json
 @click.pass_obj
 def add(
@@ -71,6 +72,7 @@ def add(
     expires_at: str | None,
     end_others_at: str | None,
     end_others_in: int | None,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Add a secret to CLIENT_ID; without --secret-stdin Station makes one and shows it once."""
@@ -78,7 +80,10 @@ def add(
     document = given(
         clientSecret=typed, expiresAt=expires_at, endOthersAt=end_others_at, endOthersIn=end_others_in
     )
-    addition = load(SecretSchema(), document)
+    addition: SecretAddition = load(SecretSchema(), document)
+    if end := addition.others_end(datetime.now(UTC)):
+        when = f"{end.astimezone(UTC):%Y-%m-%d at %H:%M} UTC"
+        confirm(boot, client_id, f"End its other secrets on {when}?", yes=yes)
 
     async def work(app: Application) -> tuple[ClientSecret, str | None]:
         return await services_of(app).secrets.add(client_id, addition)

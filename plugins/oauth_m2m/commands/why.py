@@ -46,7 +46,8 @@ class _Verdict:
 def why(boot: Boot, method: str, path: str, client_id: str | None, token: str | None, as_json: bool) -> None:
     """Say which rule refuses METHOD PATH to a machine, and the command that would change it.
 
-    Everything that a handler checks is asked of the live stores; only throttles are not. Exit code 1 means
+    What a handler checks is asked of the live stores. Not looked at are throttles, the checks that plugins
+    make before a token is issued, and the authentication methods that are allowed. Exit code 1 means
     refused. A token that is given as an argument can be read by others in the list of processes.
     """
     if (client_id is None) == (token is None):
@@ -81,7 +82,7 @@ async def _judge(
     security = demands.get(method)
     if security is None:
         because = f"{path} has {', '.join(demands)} and not {method}"
-        return _Verdict(f"{method} {path}", Reason("method", because))
+        return _Verdict(f"{method} {path}", Reason("method", because, f"call it with {' or '.join(demands)}"))
     demand = f"{method} {path} demands {_in_words(security)}."
     return _Verdict(demand, await _refusal(app, security, client_id, token))
 
@@ -92,7 +93,8 @@ async def _refusal(
     if security.scheme == "public":
         return None
     if security.scheme not in {CLIENT, CLIENT_SECRET, CLIENT_EITHER}:
-        return Reason("scheme", "this is not for machines: neither a client nor its token is looked at")
+        because = "this is not for machines: neither a client nor its token is looked at"
+        return Reason("scheme", because, f"call it with {_in_words(security)}")
     if token is not None:
         return await _of_token(app, security, token)
     try:
@@ -104,17 +106,27 @@ async def _refusal(
 
 async def _of_token(app: Application, security: Security, token: str) -> Reason | None:
     if security.scheme == CLIENT_SECRET:
-        return Reason("scheme", "a client authenticates here by its secret; a token is not looked at")
+        because = "a client authenticates here by its secret; a token is not looked at"
+        return Reason("scheme", because, "send the client's id and secret")
     services = services_of(app)
     try:
         verified = await services.tokens.verify(token)
     except InvalidToken as error:
-        return error.reason
+        return _with_remedy(error.reason)
     missing = sorted(security.scopes - verified.scopes)
     if not missing:
         return None
     client = await services.clients.get(verified.client_id)
-    return _of_client(client, security.scopes) or reasons.lacks_scopes(client.client_id, missing)
+    # its secrets do not matter: no handler asks for them once there is a token
+    return _unregistered(client, security.scopes) or reasons.lacks_scopes(client.client_id, missing)
+
+
+def _with_remedy(reason: Reason | None) -> Reason | None:
+    """The reason, and what to do if the client of the token is gone."""
+    if reason is None or reason.code != "unknown":
+        return reason
+    register = f"station oauth-clients register {reason.client_id} --scope SCOPE"
+    return dataclasses.replace(reason, remedy=f"{register}, then ask for a new token")
 
 
 def _of_client(client: Client, needed: Collection[str]) -> Reason | None:
@@ -122,6 +134,10 @@ def _of_client(client: Client, needed: Collection[str]) -> Reason | None:
         return reasons.inactive(client.client_id)
     if not client.live_secrets(datetime.now(UTC)):
         return reasons.expired_secret(client.client_id)
+    return _unregistered(client, needed)
+
+
+def _unregistered(client: Client, needed: Collection[str]) -> Reason | None:
     missing = sorted(set(needed) - set(client.scopes))
     return reasons.unregistered(client.client_id, client.scopes, missing) if missing else None
 

@@ -77,6 +77,21 @@ class TestChanges:
         document = {"clientId": "station-bot", "scopes": ["bot:api"]}
         assert await reason_of(app, await wire.admin("POST", "/oauth-clients", document)) == "conflict"
 
+    @pytest.mark.gen_test
+    @pytest.mark.row("G7")
+    async def test_of_scopes_outside_a_closed_catalogue(self, app: Application, wire: Wire) -> None:
+        await wire.register()
+        for method, path, document, action in [
+            ("POST", "/oauth-clients", {"clientId": "other", "scopes": ["bot:write"]}, "client.registered"),
+            ("PATCH", "/oauth-clients/station-bot", {"scopes": ["bot:write"]}, "client.changed"),
+        ]:
+            answer = await wire.admin(method, path, document)
+            assert answer.status == 400
+            event = await event_of(app, answer)
+            assert (event.action, event.outcome, event.actor.id) == (action, "refused", KEY_FINGERPRINT)
+            assert event.reason is not None
+            assert event.reason.code == "validation-failed"
+
     @pytest.mark.parametrize(
         ("change", "action", "name", "before", "after"),
         [
@@ -289,6 +304,52 @@ class TestRefusals:
         ]
 
     @pytest.mark.gen_test
+    async def test_of_every_request_without_a_reason_of_its_own(self, app: Application, wire: Wire) -> None:
+        elsewhere = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+        refused = [
+            await wire.admin("POST", "/oauth-clients", {"clientId": "", "name": 1}),
+            await wire.fetch("POST", "/auth/logout", document={}, headers=elsewhere),
+            await wire.fetch("POST", "/auth/refresh", document={}),
+            await wire.fetch("GET", "/auth/me"),
+        ]
+        found = [
+            (one.status, (await event_of(app, one)).action, await reason_of(app, one)) for one in refused
+        ]
+        assert found == [
+            (400, "admin.refused", "validation-failed"),
+            (403, "request.refused", "forbidden"),
+            (401, "request.refused", "unauthorized"),
+            (401, "request.refused", "unauthorized"),
+        ]
+        assert (await event_of(app, refused[0])).actor.id == KEY_FINGERPRINT
+
+    @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/auth/me")])
+    @pytest.mark.gen_test
+    async def test_what_does_not_exist_refuses_nobody(
+        self, app: Application, wire: Wire, method: str, path: str
+    ) -> None:
+        answer = await wire.fetch(method, path, body="" if method == "PUT" else None)
+        assert answer.status in {404, 405}
+        assert await events_of(app, answer) == []
+
+    @pytest.mark.gen_test
+    async def test_of_a_refresh_token_that_was_used_before(self, app: Application, wire: Wire) -> None:
+        person = {"email": "ada@example.com", "password": "correct horse battery staple"}
+        await app.settings["auth"].create_user(person["email"], person["password"])
+        login = await wire.fetch("POST", "/auth/login", document=person)
+
+        async def refresh(answer: Answer) -> Answer:
+            cookies = "; ".join(one.partition(";")[0] for one in answer.headers.get_list("Set-Cookie"))
+            return await wire.fetch("POST", "/auth/refresh", body="", headers={"Cookie": cookies})
+
+        latest = await refresh(await refresh(login))
+        assert latest.status == 200
+        reused, ended = await refresh(login), await refresh(latest)
+        assert (reused.status, ended.status) == (401, 401)
+        assert await reason_of(app, reused) == "reused"
+        assert await reason_of(app, ended) == "unauthorized"
+
+    @pytest.mark.gen_test
     async def test_a_secret_in_the_place_of_the_client_id_is_not_kept(
         self, app: Application, wire: Wire
     ) -> None:
@@ -311,9 +372,11 @@ class TestRefusals:
 
 @pytest.fixture
 def m2m_settings(request: pytest.FixtureRequest) -> OAuthM2MConfig:
-    """Only Basic is on where the refusal of another method is tested."""
+    """Only Basic is on where the refusal of another method is tested, and a catalogue where it is closed."""
     if "method" in str(request.node.name):
         return OAuthM2MConfig(bcrypt_cost=4, client_auth_methods=("client_secret_basic",))
+    if "closed_catalogue" in str(request.node.name):
+        return OAuthM2MConfig(bcrypt_cost=4, scopes={"bot:api": ""})
     return OAuthM2MConfig(bcrypt_cost=4)
 
 

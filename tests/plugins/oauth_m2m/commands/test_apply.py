@@ -98,6 +98,34 @@ class TestApplying:
         assert commands.run("apply", str(file), stdin="y\n").exit_code == 0
         assert len(commands.json("list")) == 2
 
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('["bot:api"]', '["bot:read"]'),
+            ('name = "The bot"', "is_active = false"),
+            ("secret_hash = ", "#"),
+        ],
+    )
+    def test_before_it_asks_it_says_what_will_break(
+        self, commands: Commands, file: Path, hashes: list[str], old: str, new: str
+    ) -> None:
+        commands.succeed("apply", str(file), "--yes")
+        if new == "#":  # another secret
+            [other] = commands.succeed("hash-secret", "--secret-stdin", stdin="n" * 40).split()
+            old, new = f'secret_hash = "{hashes[0]}"', f'secret_hash = "{other}"'
+        replace(file, old, new)
+        replace(file, '"fleet:write"]', '"fleet:write", "fleet:more"]')
+        result = commands.run("apply", str(file), stdin="n\n")
+        assert result.exit_code == 1
+        told = [line for line in result.stderr.splitlines() if "live tokens" in line]
+        assert told == ["station-bot has 0 live tokens. It has never used a secret."]
+
+    def test_before_others_are_disabled_it_says_what_will_break(self, commands: Commands, file: Path) -> None:
+        commands.succeed("register", "other", "--scope", "a")
+        result = commands.run("apply", str(file), "--prune", stdin="y\n")
+        assert result.exit_code == 0
+        assert result.stderr.splitlines()[0] == "other has 0 live tokens. It has never used a secret."
+
     def test_the_clients_are_as_the_file_says_and_a_second_run_does_nothing(
         self, commands: Commands, file: Path
     ) -> None:

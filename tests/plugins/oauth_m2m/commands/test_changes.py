@@ -20,7 +20,9 @@ def test_what_is_typed_changes_and_the_rest_stays(commands: Commands) -> None:
     before = commands.json("show", "station-bot")
     changed = commands.json("change", "station-bot", "--name", "Other")
     assert changed == {**before, "name": "Other", "version": 2, "updatedAt": changed["updatedAt"]}
-    changed = commands.json("change", "station-bot", "--scope", "c", "--scope", "a", "--token-ttl", "900")
+    changed = commands.json(
+        "change", "station-bot", "--scope", "c", "--scope", "a", "--token-ttl", "900", "--yes"
+    )
     assert (changed["scopes"], changed["tokenTtl"], changed["name"]) == (["c", "a"], 900, "Other")
     assert commands.json("change", "station-bot", "--token-ttl", "default")["tokenTtl"] is None
     assert (
@@ -48,6 +50,21 @@ def test_what_is_wrong_is_named_at_once(commands: Commands) -> None:
     ]
     assert commands.run("change", "station-bot", "--token-ttl", "soon").exit_code == 2
     assert commands.json("show", "station-bot")["version"] == 1
+
+
+def test_it_asks_before_scopes_are_lost_and_only_then(commands: Commands) -> None:
+    result = commands.run("change", "station-bot", "--scope", "c", "--scope", "a", stdin="n\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[0] == "station-bot has 0 live tokens. It has never used a secret."
+    assert "Take b from it and its live tokens?" in result.stderr
+    assert commands.json("show", "station-bot")["scopes"] == ["a", "b"]
+    more = ["--scope", "b", "--scope", "a", "--scope", "c"]
+    assert commands.json("change", "station-bot", *more)["scopes"] == ["b", "a", "c"]
+    assert commands.run("change", "station-bot", "--scope", "a", stdin="y\n").exit_code == 0
+    assert commands.json("show", "station-bot")["scopes"] == ["a"]
+    assert commands.fail("change", "nobody", "--scope", "a") == [
+        "Error: No client with the id nobody is registered."
+    ]
 
 
 @pytest.mark.parametrize("command", ["disable", "delete"])

@@ -97,7 +97,7 @@ def states(keys: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def test_before_the_first_start_there_are_no_keys(boot: FakeBoot) -> None:
     assert "station serve" in run(boot, "list").stdout
     assert keys_after(boot, "list") == []
-    assert run(boot, "rotate", "--force").exit_code == 1
+    assert run(boot, "rotate", "--force", "--yes").exit_code == 1
 
 
 def test_the_keys_in_a_table_and_for_programs(boot: FakeBoot) -> None:
@@ -116,7 +116,7 @@ def test_the_keys_in_a_table_and_for_programs(boot: FakeBoot) -> None:
 
 def test_a_command_never_changes_the_algorithm(boot: FakeBoot) -> None:
     boot.serve("ES256")
-    for command in (["list"], ["rotate", "--force"], ["reencrypt"]):
+    for command in (["list"], ["rotate", "--force", "--yes"], ["reencrypt"]):
         assert {alg for alg, _ in states(keys_after(boot, *command))} == {"ES256"}
 
 
@@ -128,7 +128,7 @@ def test_rotating_waits_until_the_next_key_is_known_or_is_forced(boot: FakeBoot)
     assert second["kid"] in refused.stderr
     assert "--force" in refused.stderr
     assert keys_after(boot, "list") == [first, second]
-    rotated = keys_after(boot, "rotate", "--force")
+    rotated = keys_after(boot, "rotate", "--force", "--yes")
     assert [(key["kid"], key["state"]) for key in rotated[:2]] == [
         (first["kid"], "retired"),
         (second["kid"], "active"),
@@ -137,9 +137,20 @@ def test_rotating_waits_until_the_next_key_is_known_or_is_forced(boot: FakeBoot)
     assert keys_after(boot, "list") == rotated
 
 
+def test_forcing_a_rotation_asks_first(boot: FakeBoot) -> None:
+    boot.serve("EdDSA")
+    before = keys_after(boot, "list")
+    declined = run(boot, "rotate", "--force", stdin="n\n")
+    assert (declined.exit_code, declined.stdout) == (1, "")
+    assert "has not seen the next key yet" in declined.stderr
+    assert keys_after(boot, "list") == before
+    assert run(boot, "rotate", "--force", stdin="y\n").exit_code == 0
+    assert len(keys_after(boot, "list")) == 3
+
+
 def test_retiring_asks_first_and_never_takes_the_active_key(boot: FakeBoot) -> None:
     boot.serve("EdDSA")
-    retired, active, following = (key["kid"] for key in keys_after(boot, "rotate", "--force"))
+    retired, active, following = (key["kid"] for key in keys_after(boot, "rotate", "--force", "--yes"))
     declined = run(boot, "retire", retired, stdin="n\n")
     assert declined.exit_code == 1
     assert retired in declined.stderr
@@ -157,7 +168,7 @@ def test_retiring_asks_first_and_never_takes_the_active_key(boot: FakeBoot) -> N
 def test_hs256_is_listed_and_its_rotation_explained(boot: FakeBoot) -> None:
     boot.serve("HS256")
     assert states(keys_after(boot, "list")) == [("HS256", "active")]
-    refused = run(boot, "rotate", "--force")
+    refused = run(boot, "rotate", "--force", "--yes")
     assert (refused.exit_code, "JWT_SECRET" in refused.stderr) == (1, True)
 
 
@@ -200,7 +211,7 @@ def test_a_running_station_follows_the_command(tmp_path: Path, engines: Endpoint
                 return [key["kid"] for key in answer.json()["keys"]]
 
             first, second = published()
-            rotate = [sys.executable, "-m", "station", "oauth-keys", "rotate", "--force", "--json"]
+            rotate = [sys.executable, "-m", "station", "oauth-keys", "rotate", "--force", "--yes", "--json"]
             printed = subprocess.run(
                 rotate, env=environ, cwd=tmp_path, capture_output=True, check=True
             ).stdout

@@ -34,7 +34,7 @@ def test_a_generated_secret_is_shown_once_and_works(commands: Commands, old: str
 
 
 def test_a_secret_of_ones_own_and_when_the_others_end(commands: Commands, old: str) -> None:
-    options = ["--secret-stdin", "--expires-at", "2100-01-01T00:00:00Z", "--end-others-in", "0"]
+    options = ["--secret-stdin", "--expires-at", "2100-01-01T00:00:00Z", "--end-others-in", "0", "--yes"]
     added = commands.json("secrets", "add", BOT, *options, stdin=SECRET[::-1] + "\n")
     assert added.keys() == {"id", "createdAt", "expiresAt"}
     assert added["expiresAt"] == "2100-01-01T00:00:00.000Z"
@@ -44,6 +44,20 @@ def test_a_secret_of_ones_own_and_when_the_others_end(commands: Commands, old: s
     ended, live = commands.json("secrets", "list", BOT)
     assert (ended["id"], live["id"]) == (old, added["id"])
     assert (ended["safeToRetire"], live["safeToRetire"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "option", [["--end-others-in", "0"], ["--end-others-at", "2100-01-01T01:00:00+01:00"]]
+)
+def test_before_the_others_end_it_asks(commands: Commands, old: str, option: list[str]) -> None:
+    declined = commands.run("secrets", "add", BOT, *option, stdin="n\n")
+    assert (declined.exit_code, declined.stdout) == (1, "")
+    assert "station-bot has 0 live tokens. It has never used a secret." in declined.stderr
+    assert "End its other secrets on 2" in declined.stderr
+    assert ("on 2100-01-01 at 00:00 UTC?" in declined.stderr) == ("--end-others-at" in option)
+    assert [secret["id"] for secret in commands.json("secrets", "list", BOT)] == [old]
+    assert commands.run("secrets", "add", BOT, *option, stdin="y\n").exit_code == 0
+    assert len(commands.json("secrets", "list", BOT)) == 2
 
 
 def test_what_is_wrong_is_said(commands: Commands, old: str) -> None:

@@ -63,7 +63,7 @@ def test_before_all_are_revoked_it_is_said_how_many(commands: Commands) -> None:
     for _ in range(3):
         issue(commands)
     declined = commands.run("tokens", "revoke", BOT, "--all", stdin="n\n")
-    assert (declined.exit_code, "station-bot has 3 live tokens." in declined.stderr) == (1, True)
+    assert (declined.exit_code, "has 3 live tokens, given to 203.0.113.9." in declined.stderr) == (1, True)
     assert len(commands.json("tokens", "list", BOT)) == 3
     assert "3 live tokens of station-bot ended." in commands.succeed(
         "tokens", "revoke", BOT, "--all", "--yes"
