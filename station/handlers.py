@@ -28,7 +28,7 @@ from tornado.routing import URLSpec
 from tornado.web import HTTPError, RequestHandler
 
 from station import addresses, errors
-from station.audit import Actor, Event
+from station.audit import Actor, Event, refusal_reason
 from station.audit.models import actor_context
 from station.logging import request_id_context
 from station.security import http_methods, public
@@ -216,8 +216,10 @@ class BaseHandler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         raised = exc_info[1] if exc_info else None
         error = self.response_error(raised, status_code)
-        if isinstance(raised, errors.ResponseError) and raised.reason is not None:
-            self._audit_refusal(raised.reason, error)
+        recorded = isinstance(raised, errors.ResponseError) and self.application.audit.has_recorded(raised)
+        reason = None if recorded else _refusal(raised, error)
+        if reason is not None:
+            self._audit_refusal(reason, error)
         self.set_status(error.status)
         for name, value in error.headers.items():
             self.set_header(name, value)
@@ -291,6 +293,15 @@ def _actor_of(reference: weakref.ref[BaseHandler]) -> Callable[[], Actor]:
         return Actor("system") if handler is None else handler.actor
 
     return describe
+
+
+def _refusal(raised: BaseException | None, answered: errors.ResponseError) -> errors.Reason | None:
+    """Why it is refused; None where nothing is: what does not exist, and failures of ours."""
+    if isinstance(raised, errors.ResponseError) and raised.reason is not None:
+        return raised.reason
+    if answered.status in _CLIENT_ERRORS - {404, 405}:
+        return refusal_reason(answered)
+    return None
 
 
 def _problem(status: int) -> errors.ProblemError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WriteConcernError
 from pymongo.read_concern import ReadConcern
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -35,7 +35,7 @@ __all__ = ["Resources", "open_resources"]
 _TIMEOUT_SECONDS = 2.0
 _TIMEOUT_MS = int(_TIMEOUT_SECONDS * 1000)
 _REDIS_CONNECTIONS = 64
-_UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError, RedisError)
+_UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WriteConcernError, RedisError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

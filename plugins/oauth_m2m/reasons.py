@@ -143,7 +143,12 @@ def generation(client_id: str, updated_at: datetime) -> Reason:
 
 def deleted(client_id: str) -> Reason:
     """The client of the token is gone."""
-    return Reason("unknown", f"the client {client_id} is not registered any more", client_id=client_id)
+    return Reason(
+        "unknown",
+        f"the client {client_id} is not registered any more",
+        f"{_COMMAND} register {client_id} --scope SCOPE, then {_NEW_TOKEN}",
+        client_id,
+    )
 
 
 def lacks_scopes(client_id: str, needed: Sequence[str]) -> Reason:
@@ -171,12 +176,16 @@ def unregistered(client_id: str, registered: Sequence[str], missing: Sequence[st
 def not_registered(registered: Sequence[str]) -> Reason:
     """The client asked for scopes that it does not have; they are not named: some send a secret there."""
     scopes = " ".join(registered)
-    return Reason("scope", f"the client asked for more than it is registered for, which is {scopes}")
+    return Reason(
+        "scope",
+        f"the client asked for more than it is registered for, which is {scopes}",
+        f"{_COMMAND} change ID --scope with all that it shall have, or ask for less",
+    )
 
 
 def not_granted(client_id: str) -> Reason:
     """The token to revoke is another client's."""
-    return Reason("foreign", f"the token belongs to another client, {client_id}, and stays alive")
+    return Reason("foreign", f"the token belongs to another client, {client_id}, and stays alive", _NEW_TOKEN)
 
 
 def vetoed(description: str) -> Reason:

@@ -8,9 +8,11 @@ import dataclasses
 import itertools
 import logging
 import time
+import weakref
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from station.addresses import throttle_key
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from station.audit.models import Outcome
     from station.audit.store import AuditFilter, AuditStore
 
-__all__ = ["AuditLog", "Change", "Sink"]
+__all__ = ["AuditLog", "Change", "Sink", "refusal_reason"]
 
 Sink = Callable[[Sequence[Event]], Awaitable[object]]
 """What a plugin gets events by: awaited with a batch of them, at most twice a second."""
@@ -37,6 +39,7 @@ _MAX_QUEUE = 10_000
 _BATCH = 1000
 _AT_ONCE = 50
 _MAX_ADDRESSES = 10_000
+_MAX_BECAUSE = 300  # a description may name whatever fields were sent
 _REFUSALS_PER_ADDRESS = 30
 _ELSEWHERE = "*"  # the address of refusals beyond the addresses that are told apart
 
@@ -109,6 +112,8 @@ class AuditLog:
         self._tallies: Counter[_Tally] = Counter()
         self._minute = 0
         self._refusals: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._recorded: weakref.WeakSet[ResponseError] = weakref.WeakSet()
 
     @contextlib.asynccontextmanager
     async def change(
@@ -132,9 +137,19 @@ class AuditLog:
         try:
             yield change
         except Exception as error:
+            if isinstance(error, ResponseError):
+                self._recorded.add(error)
             await self._finish(_failed(begun, change, error))
             raise
+        except asyncio.CancelledError as error:
+            # no time to write: the next flush does
+            self._unfinished.append(_failed(begun, change, error))
+            raise
         await self._finish(_ended(begun, change, "ok"))
+
+    def has_recorded(self, error: ResponseError) -> bool:
+        """Whether this error ended a change, whose event tells it already."""
+        return error in self._recorded
 
     def refuse(self, event: Event) -> None:
         """Record a refusal: queued, or only counted for an address that is refused too often."""
@@ -147,7 +162,7 @@ class AuditLog:
             self._tally(_Tally("refusals.counted", "refused", "", address, (), minute))
             return
         self._refused.append(event)
-        self._undelivered.append(event)
+        self._deliver_later(event)
 
     def count(self, action: str, *, client_id: str, **detail: str) -> None:
         """Count something that a client did, by the minute and by ``detail``."""
@@ -158,13 +173,14 @@ class AuditLog:
         return await self._store.find(wanted, limit=limit)
 
     async def flush(self) -> None:
-        """Write what is queued. What MongoDB does not take stays queued."""
+        """Write what is queued. It stays queued while MongoDB is away; what MongoDB rejects is lost."""
+        self._tell_lost()
         try:
             while self._unfinished:
-                await self._store.finish(self._unfinished[0])
+                await self._write(self._unfinished[0], self._store.finish)
                 self._unfinished.popleft()
             while batch := list(itertools.islice(self._refused, _BATCH)):
-                await self._store.insert(batch)
+                await self._insert(batch)
                 for _ in batch:
                     self._refused.popleft()
             tallies = list(self._tallies)
@@ -173,14 +189,33 @@ class AuditLog:
         except ServiceUnavailable:
             _log.warning("the audit waits for MongoDB, with %d refusals queued", len(self._refused))
 
+    async def _insert(self, batch: Sequence[Event]) -> None:
+        """Write a batch, one by one if that fails: one bad event must not keep the others."""
+        try:
+            await self._store.insert(batch)
+        except ServiceUnavailable:
+            raise
+        except Exception:
+            for event in batch:
+                await self._write(event, lambda one: self._store.insert([one]))
+
+    async def _write(self, event: Event, write: Callable[[Event], Awaitable[None]]) -> None:
+        try:
+            await write(event)
+        except ServiceUnavailable:
+            raise
+        except Exception as error:
+            # its words quote the document
+            _log.error("MongoDB rejects the event %s %s: %s", event.action, event.id, type(error).__name__)
+
     async def _add(self, tally: _Tally) -> None:
         counted = tally.event(self._tallies.pop(tally))
         try:
-            await self._store.add(counted)
+            await self._write(counted, self._store.add)
         except ServiceUnavailable:
             self._tallies[tally] += counted.count
             raise
-        self._undelivered.append(counted)
+        self._deliver_later(counted)
 
     @contextlib.asynccontextmanager
     async def running(self, sinks: Mapping[str, Sequence[Sink]]) -> AsyncIterator[None]:
@@ -210,17 +245,18 @@ class AuditLog:
             last = ending.is_set()
             try:
                 await work()
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # a sink's own; this task is never cancelled
                 _log.exception("the audit stumbled")
             if last:
                 return
 
     async def _finish(self, event: Event) -> None:
-        self._undelivered.append(event)
+        self._deliver_later(event)
         try:
             await self._store.finish(event)
-        except ServiceUnavailable:
-            _log.warning("the end of %s %s is not written yet", event.action, event.id)
+        except Exception as error:  # the change is made: nothing takes the place of its answer
+            reason = type(error).__name__
+            _log.warning("the end of %s %s is not written yet: %s", event.action, event.id, reason)
             self._unfinished.append(event)
 
     async def _deliver(self, sinks: Mapping[str, Sequence[Sink]]) -> None:
@@ -237,13 +273,25 @@ class AuditLog:
     async def _give(self, name: str, sink: Sink, events: Sequence[Event]) -> None:
         try:
             await asyncio.wait_for(sink(events), self._sink_seconds)
-        except Exception as error:
-            # its words may hold anything
+        except (Exception, asyncio.CancelledError) as error:
+            # its words may hold anything; a cancellation is of something that the sink awaited
             _log.error("an audit sink of %s failed: %s", name, type(error).__name__)
 
     def _tally(self, tally: _Tally) -> None:
         if tally in self._tallies or len(self._tallies) < _MAX_QUEUE:
             self._tallies[tally] += 1
+        else:
+            self._lost["counts"] += 1
+
+    def _deliver_later(self, event: Event) -> None:
+        if len(self._undelivered) == _MAX_QUEUE:
+            self._lost["deliveries"] += 1  # the oldest makes room
+        self._undelivered.append(event)
+
+    def _tell_lost(self) -> None:
+        for kind, number in self._lost.items():
+            _log.warning("the audit lost %d %s: more than %d waited", number, kind, _MAX_QUEUE)
+        self._lost.clear()
 
     def _current_minute(self) -> int:
         minute = int(self._clock() // 60)
@@ -251,6 +299,12 @@ class AuditLog:
             self._minute = minute
             self._refusals.clear()
         return minute
+
+
+def refusal_reason(error: ResponseError) -> Reason:
+    """The reason that a refusal carries, or what its answer tells the client."""
+    because = error.description.rstrip(".") or HTTPStatus(error.status).phrase
+    return error.reason or Reason(error.code, because[:_MAX_BECAUSE])
 
 
 def _ended(begun: Event, change: Change, outcome: Outcome, reason: Reason | None = None) -> Event:
@@ -266,10 +320,9 @@ def _ended(begun: Event, change: Change, outcome: Outcome, reason: Reason | None
     )
 
 
-def _failed(begun: Event, change: Change, error: Exception) -> Event:
+def _failed(begun: Event, change: Change, error: BaseException) -> Event:
     if isinstance(error, ResponseError) and error.status < 500:
-        reason = error.reason or Reason(error.code, error.description.rstrip("."))
-        return _ended(begun, change, "refused", reason)
+        return _ended(begun, change, "refused", refusal_reason(error))
     return _ended(begun, change, "failed", Reason("error", f"it ended in {type(error).__name__}"))
 
 

@@ -9,7 +9,7 @@ from pymongo import DESCENDING
 from pymongo.errors import BulkWriteError
 
 from station.audit.models import Actor, Event
-from station.errors import Reason
+from station.errors import Reason, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,8 @@ class AuditStore:
             with self._available():
                 await self._events.insert_many([self._document(event) for event in events], ordered=False)
         except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:  # written, but not by a majority
+                raise ServiceUnavailable("A store that Station needs does not answer.") from error
             if any(failed["code"] != _DUPLICATE for failed in error.details["writeErrors"]):
                 raise
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["AuthService", "open_auth_service"]
 
 _CLOSED = Reason("closed", "registration is closed", "station users create EMAIL, or AUTH_REGISTRATION=open")
+_REUSED = Reason(
+    "reused",
+    "the refresh token was traded before, and somebody else may have it: the session was ended",
+    "nothing, if the person logs in again; a new password if it keeps happening",
+)
 _NO_ADMIN = Reason("missing", "neither an admin key nor a live session was sent")
 _NOT_ADMIN = Reason("role", "the account does not have the role admin")
 _NO_KEY = Reason(
@@ -122,9 +127,10 @@ class AuthService:
             raise _unauthorized()
         # The account comes first: a token that was traded for a 503 would count as used at the next try.
         user = await self._active_user(claims.user_id)
+        was_live = await self._sessions.find_user_id(claims.session_id) is not None
         counter = await self._sessions.rotate(claims.session_id, claims.counter)
         if counter is None:
-            raise _unauthorized()
+            raise _unauthorized(reason=_REUSED if was_live else None)
         return user, self._tokens.issue(claims.session_id, user.id, counter)
 
     async def logout(self, access_token: str, refresh_token: str) -> None:
@@ -145,7 +151,7 @@ class AuthService:
         try:
             user = await self.authenticate(access_token)
         except Unauthorized as error:
-            error.reason = _NO_ADMIN  # sessions end all the time; recorded is only who wanted to be an admin
+            error.reason = _NO_ADMIN  # a key would have done as well
             raise
         if not user.is_admin:
             raise Forbidden("This needs the role admin.", reason=_NOT_ADMIN)

@@ -26,9 +26,6 @@ __all__ = ["audit"]
 _AGE = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FOLLOW_SECONDS = 0.5
-_OVERLAP = timedelta(
-    seconds=10
-)  # events arrive a little later than they happen, and are counted for a minute
 _LATE = timedelta(seconds=10)  # how much later than it happens an event may arrive
 _EXPLAINED = 100
 
@@ -66,8 +63,9 @@ def explain_(boot: Boot, request_id: str, as_json: bool) -> None:
     else:
         raise click.ClickException(
             f"The audit has no event of the request {request_id}. Requests that changed nothing and were not "
-            "refused leave none, nor do refusals beyond the first 30 a minute of one address: those are only "
-            "counted. A refusal is written within a second."
+            "refused leave none, nor do 404, 405 and failures of Station (the log has those), nor refusals "
+            "beyond the first 30 a minute of one address: those are only counted. A refusal is written "
+            "within a second."
         )
 
 

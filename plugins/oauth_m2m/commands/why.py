@@ -112,21 +112,13 @@ async def _of_token(app: Application, security: Security, token: str) -> Reason 
     try:
         verified = await services.tokens.verify(token)
     except InvalidToken as error:
-        return _with_remedy(error.reason)
+        return error.reason
     missing = sorted(security.scopes - verified.scopes)
     if not missing:
         return None
     client = await services.clients.get(verified.client_id)
     # its secrets do not matter: no handler asks for them once there is a token
     return _unregistered(client, security.scopes) or reasons.lacks_scopes(client.client_id, missing)
-
-
-def _with_remedy(reason: Reason | None) -> Reason | None:
-    """The reason, and what to do if the client of the token is gone."""
-    if reason is None or reason.code != "unknown":
-        return reason
-    register = f"station oauth-clients register {reason.client_id} --scope SCOPE"
-    return dataclasses.replace(reason, remedy=f"{register}, then ask for a new token")
 
 
 def _of_client(client: Client, needed: Collection[str]) -> Reason | None:

@@ -82,8 +82,8 @@ class TestChanges:
     async def test_of_scopes_outside_a_closed_catalogue(self, app: Application, wire: Wire) -> None:
         await wire.register()
         for method, path, document, action in [
-            ("POST", "/oauth-clients", {"clientId": "other", "scopes": ["bot:write"]}, "client.registered"),
-            ("PATCH", "/oauth-clients/station-bot", {"scopes": ["bot:write"]}, "client.changed"),
+            ("POST", "/oauth-clients", {"clientId": "other", "scopes": ["bot:admin"]}, "client.registered"),
+            ("PATCH", "/oauth-clients/station-bot", {"scopes": ["bot:admin"]}, "client.changed"),
         ]:
             answer = await wire.admin(method, path, document)
             assert answer.status == 400
@@ -376,7 +376,7 @@ def m2m_settings(request: pytest.FixtureRequest) -> OAuthM2MConfig:
     if "method" in str(request.node.name):
         return OAuthM2MConfig(bcrypt_cost=4, client_auth_methods=("client_secret_basic",))
     if "closed_catalogue" in str(request.node.name):
-        return OAuthM2MConfig(bcrypt_cost=4, scopes={"bot:api": ""})
+        return OAuthM2MConfig(bcrypt_cost=4, scopes={"bot:api": "", "bot:write": ""})
     return OAuthM2MConfig(bcrypt_cost=4)
 
 

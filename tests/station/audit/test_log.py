@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from mongomock_motor import AsyncMongoMockClient
 
-from station.audit import Actor, AuditFilter, AuditLog, AuditStore, Event, acting
+from station.audit import Actor, AuditFilter, AuditLog, AuditStore, Event, acting, refusal_reason
 from station.errors import Conflict, Reason, ServiceUnavailable
 from station.resources import Resources
 
@@ -23,30 +24,33 @@ MINUTE = 29_000_000 * 60.0
 
 
 class Store(AuditStore):
-    """A store that can be away."""
+    """A store that can be away, and rejects the events of one target or action."""
 
     away = False
+    rejected = ""
 
     def __init__(self, resources: Resources) -> None:
         super().__init__(resources, timedelta(days=30))
         self.inserted = asyncio.Event()
 
     async def insert(self, events: Sequence[Event]) -> None:
-        self._answer()
+        self._answer(*events)
         await super().insert(events)
         self.inserted.set()
 
     async def finish(self, event: Event) -> None:
-        self._answer()
+        self._answer(event)
         await super().finish(event)
 
     async def add(self, event: Event) -> None:
-        self._answer()
+        self._answer(event)
         await super().add(event)
 
-    def _answer(self) -> None:
+    def _answer(self, *events: Event) -> None:
         if self.away:
             raise ServiceUnavailable("MongoDB is away.")
+        if self.rejected and any(self.rejected in {event.action, event.target} for event in events):
+            raise ValueError("a secret")
 
 
 class Clock:
@@ -230,6 +234,70 @@ async def test_counts_survive_an_outage(audit: AuditLog, store: Store) -> None:
     store.away = False
     await audit.flush()
     assert {event.client_id: event.count for event in await stored(audit)} == {"bot": 2, "other": 1}
+
+
+@pytest.mark.gen_test
+async def test_what_mongodb_rejects_does_not_keep_the_others(
+    audit: AuditLog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for target in ("/a", "/bad", "/b"):
+        audit.refuse(dataclasses.replace(refusal(), target=target))
+    store.rejected = "/bad"
+    await audit.flush()
+    store.rejected = ""
+    await audit.flush()
+    assert {event.target for event in await stored(audit)} == {"/a", "/b"}
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert "ValueError" in record.message
+    assert "secret" not in record.message.replace("token.refused", "")
+
+
+@pytest.mark.gen_test
+async def test_a_count_that_mongodb_rejects_does_not_keep_the_others(
+    audit: AuditLog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.rejected = "bad.counted"
+    audit.count("bad.counted", client_id="bot")
+    audit.count("token.issued", client_id="bot")
+    await audit.flush()
+    store.rejected = ""
+    await audit.flush()
+    assert [event.action for event in await stored(audit)] == ["token.issued"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.gen_test
+async def test_what_is_lost_is_logged_once_a_flush(
+    store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = AuditLog(store, per_address=20_000, clock=clock)
+    store.away = True
+    for number in range(10_003):
+        audit.count("token.issued", client_id=f"bot-{number}")
+    async with contextlib.AsyncExitStack() as changes:
+        store.away = False
+        change = await changes.enter_async_context(audit.change("client.changed", target="bot"))
+        store.away = True
+        for _ in range(10_000):
+            audit.refuse(refusal())
+        change.after = {"name": "The bot"}
+    caplog.clear()
+    await audit.flush()
+    lost = [record.message for record in caplog.records if "lost" in record.message]
+    assert lost == [
+        "the audit lost 3 counts: more than 10000 waited",
+        "the audit lost 1 deliveries: more than 10000 waited",
+    ]
+    caplog.clear()
+    await audit.flush()
+    assert not [record for record in caplog.records if "lost" in record.message]
+
+
+def test_a_refusal_without_a_reason_is_told_in_the_words_of_its_answer() -> None:
+    assert refusal_reason(Conflict("It is there already.")) == Reason("conflict", "It is there already")
+    assert refusal_reason(Conflict()) == Reason("conflict", "Conflict")
+    assert len(refusal_reason(Conflict("x" * 5000)).because) == 300
 
 
 class Sink:
