@@ -35,7 +35,7 @@ from station.embedded import Endpoints, embedded_engines
 from station.handlers import BaseHandler, Route, route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
     from tornado.ioloop import IOLoop
@@ -58,6 +58,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in list(item.iter_markers("row")):
             for row in mark.args:
                 item.add_marker(pytest.mark.row(id=row))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail in CI, which has everything installed, what is skipped elsewhere."""
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"CI skips nothing: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
