@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from station.addresses import throttle_key
 from station.audit.models import Actor, Event, event_json
-from station.errors import Reason, ResponseError, ServiceUnavailable
+from station.errors import Reason, ResponseError, ServiceUnavailable, ValidationFailed
 from station.logging import request_id_context
 
 if TYPE_CHECKING:
@@ -304,6 +304,8 @@ class AuditLog:
 def refusal_reason(error: ResponseError) -> Reason:
     """The reason that a refusal carries, or what its answer tells the client."""
     because = error.description.rstrip(".") or HTTPStatus(error.status).phrase
+    if isinstance(error, ValidationFailed):
+        because = "the request has invalid fields"  # not which: people paste secrets where names belong
     return error.reason or Reason(error.code, because[:_MAX_BECAUSE])
 
 

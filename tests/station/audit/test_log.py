@@ -14,7 +14,7 @@ from fakeredis import FakeAsyncRedis
 from mongomock_motor import AsyncMongoMockClient
 
 from station.audit import Actor, AuditFilter, AuditLog, AuditStore, Event, acting, refusal_reason
-from station.errors import Conflict, Reason, ServiceUnavailable
+from station.errors import Conflict, Reason, ServiceUnavailable, ValidationFailed
 from station.resources import Resources
 
 if TYPE_CHECKING:
@@ -298,6 +298,8 @@ def test_a_refusal_without_a_reason_is_told_in_the_words_of_its_answer() -> None
     assert refusal_reason(Conflict("It is there already.")) == Reason("conflict", "It is there already")
     assert refusal_reason(Conflict()) == Reason("conflict", "Conflict")
     assert len(refusal_reason(Conflict("x" * 5000)).because) == 300
+    pasted = ValidationFailed({"a secret where a name belongs": ["Unknown field."]})
+    assert refusal_reason(pasted) == Reason("validation-failed", "the request has invalid fields")
 
 
 class Sink:
