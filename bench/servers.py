@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
 import tornado.web
@@ -36,9 +37,11 @@ async def empty() -> None:
 async def station() -> None:
     """Serve Station as the environment configures it."""
     app = make_app(load_config(os.environ))
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with app.lifespan():
         _announce(app.listen(0, "127.0.0.1"))
-        await asyncio.Event().wait()
+        await stopped.wait()
 
 
 def _announce(server: tornado.httpserver.HTTPServer) -> None:
