@@ -6,9 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from plugins.oauth_m2m.commands.output import print_table
 from plugins.oauth_m2m.schemas import timestamp
 from plugins.oauth_m2m.services import services_of
 
@@ -97,15 +96,11 @@ def _show(keys: tuple[SigningKey, ...], *, as_json: bool) -> None:
     if not keys:
         click.echo("No keys yet: the first station serve makes them.")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("KEY", "ALGORITHM", "STATE", "PUBLISHED", "SIGNS SINCE", "VERIFIES UNTIL"):
-        table.add_column(heading)
-    for key in keys:
-        times = (key.published_at, key.activated_at, key.verifies_until)
-        table.add_row(key.kid, key.alg, key.state, *map(_time, times))
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=200)
-    console.print(table)
+    rows = [
+        (key.kid, key.alg, key.state, *map(_time, (key.published_at, key.activated_at, key.verifies_until)))
+        for key in keys
+    ]
+    print_table(("KEY", "ALGORITHM", "STATE", "PUBLISHED", "SIGNS SINCE", "VERIFIES UNTIL"), rows)
 
 
 def _time(time: datetime | None) -> str:
