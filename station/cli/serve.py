@@ -1,36 +1,54 @@
-"""``station serve``: listen until a signal comes, then stop without cutting anybody off."""
+"""``station serve``: listen until a signal comes, in this process or, with ``--workers``, in several."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from station.app import make_app
+from station.cli.port import reserve_port
+from station.cli.server import event_loop, serve_until_stopped
+from station.cli.supervisor import Supervisor
 from station.cli.tour import prepare_tour
-from station.errors import StartError
+from station.embedded import stop_unused_engines
 from station.logging import configure_logging
+from station.workers import parse_workers
 
 if TYPE_CHECKING:
-    from tornado.httpserver import HTTPServer
+    from collections.abc import Callable
 
     from station.app import Application
     from station.cli.boot import Boot
+    from station.cli.port import Port
     from station.cli.tour import Tour
+    from station.config import Config
+    from station.workers import Worker
 
 __all__ = ["serve"]
 
 _log = logging.getLogger(__name__)
-_GRACE_SECONDS = 5.0
+
+
+def _workers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_workers(value)
+    except ValueError as error:
+        raise click.BadParameter(f"It must {error}.", ctx, parameter) from error
 
 
 @click.command()
 @click.option("--host", help="The address to listen on, instead of STATION_HOST.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port, instead of PORT; 0 takes a free one.")
+@click.option(
+    "--workers",
+    metavar="N|auto",
+    callback=_workers,
+    help="How many processes serve, instead of STATION_WORKERS; auto is one for each core.",
+)
 @click.option(
     "--make-admin-key",
     is_flag=True,
@@ -38,72 +56,50 @@ _GRACE_SECONDS = 5.0
     "register a bot. Not in production.",
 )
 @click.pass_obj
-def serve(boot: Boot, host: str | None, port: int | None, make_admin_key: bool) -> None:
+def serve(boot: Boot, host: str | None, port: int | None, workers: int | None, make_admin_key: bool) -> None:
     """Serve HTTP until SIGTERM or SIGINT.
 
     Requests that are running then have a few seconds to finish.
     """
-    config, tour = boot.override(host=host, port=port).config, None
-    if make_admin_key:
-        if config.production:
-            raise click.UsageError("--make-admin-key is for development; in production set INTERNAL_API_KEY.")
-        config, tour = prepare_tour(config)
-    configure_logging(config.env)
-    asyncio.run(_serve(make_app(config), tour))
-
-
-async def _serve(app: Application, tour: Tour | None) -> None:
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - asyncio.run made one
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _stop, task)
-    with contextlib.suppress(asyncio.CancelledError):
-        async with app.lifespan():
-            server, port = _listen(app)
-            url = app.config.url(port)
-            _log.info("listening on %s", url)
-            click.echo(f"Station listens on {url}")
-            if tour is not None:
-                click.echo("\nIn another shell, in this directory: register a bot, get a token, call.\n")
-                click.echo("\n".join(tour.lines(url)))
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
-            await _drain(server)
+    boot = boot.override(host=host, port=port, workers=workers)
+    if make_admin_key and boot.config.production:
+        raise click.UsageError("--make-admin-key is for development; in production set INTERNAL_API_KEY.")
+    configure_logging(boot.config.env)
+    with reserve_port(boot.config.host, boot.config.port) as held:
+        # read again, because the issuer has the port's real number in it
+        config, tour = (boot if boot.config.port else boot.override(port=held.number)).config, None
+        if make_admin_key:
+            config, tour = prepare_tour(config)
+        _log.info("the event loop is %s", event_loop()[0])
+        _serve(make_app(config), held, partial(_announce, config, tour))
     _log.info("stopped")
 
 
-def _stop(task: asyncio.Task[object]) -> None:
-    """Stop once: a second signal must not interrupt the clean-up."""
-    if not task.cancelling():
-        task.cancel()
+def _serve(app: Application, port: Port, announce: Callable[[], None]) -> None:
+    if app.config.workers == 1:
+        serve_until_stopped(app, port, announce)
+    else:
+        work, cleanup = partial(_work, app, port), partial(_cleanup, app.config)
+        Supervisor(app.config.workers, work, cleanup).run(announce)
 
 
-def _listen(app: Application) -> tuple[HTTPServer, int]:
-    """Listen, and return the server and its real port."""
-    config = app.config
-    try:
-        server = app.listen(config.port, config.host)
-    except OSError as error:
-        raise StartError(
-            [
-                f"Station cannot listen on {config.host} port {config.port}: {error.strerror}; "
-                "choose another with --host and --port, or STATION_HOST and PORT."
-            ]
-        ) from error
-    sockets = server._sockets.values()  # noqa: SLF001 - Tornado tells the port in no other way
-    return server, next(iter(sockets)).getsockname()[1]
+def _work(app: Application, port: Port, worker: Worker, ready: Callable[[], None]) -> None:
+    """What a worker does; the application came with the fork, and nobody has opened it."""
+    port.release()
+    app.worker = worker
+    serve_until_stopped(app, port, ready)
 
 
-async def _drain(server: HTTPServer) -> None:
-    """Stop listening, let the requests that are running finish, and close every connection."""
-    server.stop()
-    # Tornado runs each request as one task, so nothing needs to be counted while requests are served.
-    running = {task for task in asyncio.all_tasks() if _is_request(task)}
-    if running:
-        _log.info("waiting for %d requests to finish", len(running))
-        await asyncio.wait(running, timeout=_GRACE_SECONDS)
-    await server.close_all_connections()
+def _cleanup(config: Config) -> None:
+    """Stop the engines for workers that were killed; those that drain stop them by themselves."""
+    if config.embedded:
+        asyncio.run(stop_unused_engines(config.data_dir))
 
 
-def _is_request(task: asyncio.Task[object]) -> bool:
-    return getattr(task.get_coro(), "__qualname__", "") == "RequestHandler._execute"
+def _announce(config: Config, tour: Tour | None) -> None:
+    url = config.url()
+    _log.info("listening on %s", url)
+    click.echo(f"Station listens on {url}")
+    if tour is not None:
+        click.echo("\nIn another shell, in this directory: register a bot, get a token, call.\n")
+        click.echo("\n".join(tour.lines(url)))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-__all__ = ["Endpoints", "embedded_engines"]
+__all__ = ["Endpoints", "embedded_engines", "stop_unused_engines"]
 
 START_PATIENCE: Final = 30.0
 HUNG_AFTER: Final = 5.0
@@ -76,6 +76,14 @@ async def embedded_engines(
             await asyncio.gather(watcher, return_exceptions=True)
     finally:
         await supervisor.leave()
+
+
+async def stop_unused_engines(
+    data_dir: Path, *, mongodb: Engine = SECANTUS, redis: Engine = VALKEY
+) -> None:
+    """Stop the engines if all that used them were killed, and could not."""
+    if (data_dir / "engines.json").exists():
+        await _Supervisor(data_dir, (mongodb, redis)).leave()
 
 
 class _Supervisor:

@@ -70,7 +70,7 @@ def test_plugins_lists_what_is_on_and_off(station: Station, install_plugin: Inst
     rows = {
         row["name"]: row for row in json.loads(station("plugins", "--json", STATION_PLUGINS="fleet").stdout)
     }
-    assert list(rows)[:4] == ["auth", "health", "audit", "fleet"]
+    assert list(rows)[:5] == ["auth", "health", "audit", "openapi", "fleet"]
     assert rows["auth"]["version"] == __version__
     assert rows["fleet"] == {"name": "fleet", "version": "1.2", "enabled": True, "hooks": ["station_scopes"]}
     assert rows["other"] == {"name": "other", "version": "1.2", "enabled": False, "hooks": []}

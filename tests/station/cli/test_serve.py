@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from station.cli.server import event_loop
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tests.station.cli.conftest import Station
     from tests.station.conftest import InstallPlugin
 
+LARGE = 32 * 1024 * 1024
 SLOW = """
 import asyncio
 from station import hookimpl
@@ -33,12 +36,17 @@ class SlowHandler(BaseHandler):
     @public
     async def get(self):
         print("working", flush=True)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(float(self.get_query_argument("seconds", "0.5")))
         self.write_json({"slow": True})
+
+class LargeHandler(BaseHandler):
+    @public
+    def get(self):
+        self.finish(b"x" * 32 * 1024 * 1024)
 
 @hookimpl
 def station_handlers():
-    return [route(r"/slow", SlowHandler)]
+    return [route(r"/slow", SlowHandler), route(r"/large", LargeHandler)]
 """
 
 
@@ -83,9 +91,12 @@ def serving(working_directory: Path, *options: str, **environ: str) -> Iterator[
             served.terminate()
 
 
-def test_the_tour_works_as_pasted_on_embedded_stores(working_directory: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--workers", "4")], ids=["alone", "workers"])
+def test_the_tour_works_as_pasted_on_embedded_stores(
+    working_directory: Path, options: tuple[str, ...]
+) -> None:
     data_dir = "data of/it's bot"
-    with serving(working_directory, "--make-admin-key", STATION_DATA_DIR=data_dir) as served:
+    with serving(working_directory, "--make-admin-key", *options, STATION_DATA_DIR=data_dir) as served:
         assert requests.get(f"{served.url}/health/ready", timeout=10).json()["status"] == "ready"
         before = [served.line() for _ in range(3)]
         lines = [served.line() for _ in range(3)]
@@ -101,24 +112,29 @@ def test_the_tour_works_as_pasted_on_embedded_stores(working_directory: Path) ->
         assert served.stdout is not None
         assert served.stdout.read() == ""
     log = (working_directory / "err").read_text()
-    assert f"listening on {served.url}" in log
+    assert log.count(f"listening on {served.url}\n") == 1
+    assert log.count("the event loop is ") == 1
+    assert not (working_directory / data_dir / "engines.json").exists()  # who left last has stopped them
     for file in ("admin.key", "station-bot.secret", "jwt.secret"):
         secret = (working_directory / data_dir / file).read_text().strip()
         assert secret not in "\n".join(lines) + log
 
 
+@pytest.fixture
+def slow(environ: dict[str, str], install_plugin: InstallPlugin, site: Path) -> dict[str, str]:
+    """An environment with `SLOW`."""
+    install_plugin("slow", SLOW)
+    path = f"{site}:{os.environ.get('PYTHONPATH', '')}"
+    return {**environ, "STATION_PLUGINS": "slow", "PYTHONPATH": path}
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "workers"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_requests_finish(
-    working_directory: Path,
-    install_plugin: InstallPlugin,
-    site: Path,
-    environ: dict[str, str],
-    number: signal.Signals,
+    working_directory: Path, slow: dict[str, str], number: signal.Signals, options: tuple[str, ...]
 ) -> None:
-    install_plugin("slow", SLOW)
-    environ |= {"STATION_PLUGINS": "slow", "PYTHONPATH": f"{site}:{os.environ.get('PYTHONPATH', '')}"}
     with (
-        serving(working_directory, **environ) as served,
+        serving(working_directory, *options, **slow) as served,
         requests.Session() as idle,
         ThreadPoolExecutor() as pool,
     ):
@@ -132,8 +148,107 @@ def test_a_signal_lets_running_requests_finish(
     assert "stopped" in (working_directory / "err").read_text()
 
 
+def answers(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    received = []
+    while chunk := connection.recv(65536):
+        received.append(chunk)
+    return b"".join(received)
+
+
+def test_pipelined_requests_are_answered_until_one_says_close(
+    working_directory: Path, slow: dict[str, str]
+) -> None:
+    with serving(working_directory, **slow) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+            assert served.line() == "working"
+            served.terminate()
+            received = answers(connection)
+        assert served.wait(30) == 0
+    first, second, *more = received.split(b"HTTP/1.1 ")[1:]
+    assert (first[:3], second[:3], more) == (b"200", b"200", [])
+    # RFC 9112 9.6: after it has said close, a server handles no more requests of the connection
+    assert b"\r\nConnection: close\r\n" not in first
+    assert b"\r\nConnection: close\r\n" in second
+
+
+def test_a_request_on_a_connection_that_was_idle_at_the_signal_is_answered(
+    working_directory: Path, slow: dict[str, str]
+) -> None:
+    with serving(working_directory, **slow) as served, ThreadPoolExecutor() as pool:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            running = pool.submit(requests.get, f"{served.url}/slow?seconds=3", timeout=10)
+            assert served.line() == "working"
+            served.terminate()
+            while _listens(host, int(port)):
+                pass
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = answers(connection)
+        assert running.result().json() == {"slow": True}
+        assert served.wait(30) == 0
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in received
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_who_reads_slowly_gets_the_whole_answer(working_directory: Path, slow: dict[str, str]) -> None:
+    with serving(working_directory, **slow) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            head = connection.recv(100)
+            served.terminate()
+            while _listens(host, int(port)):
+                pass
+            received = head + answers(connection)
+        assert served.wait(30) == 0
+    assert len(received.partition(b"\r\n\r\n")[2]) == LARGE
+
+
+def test_what_keeps_workers_from_starting_is_said_once(environ: dict[str, str]) -> None:
+    assert refused("--workers", "3", **{**environ, "MONGODB_URI": "mongodb://127.0.0.1:1"}) == (
+        "Error: MONGODB_URI: MongoDB does not answer (ServerSelectionTimeoutError); check that it runs there "
+        "and lets Station in."
+    )
+
+
+def test_no_second_station_gets_half_of_the_requests(
+    working_directory: Path, environ: dict[str, str]
+) -> None:
+    with serving(working_directory, "--workers", "2", **environ) as served:
+        port = served.url.rpartition(":")[2]
+        for options in ((), ("--workers", "2")):
+            assert "Address already in use" in refused("--port", port, *options, **environ)
+
+
+@pytest.mark.parametrize("workers", ["0", "many"])
+def test_how_many_workers_must_be_a_number(station: Station, workers: str) -> None:
+    result = station("serve", "--workers", workers)
+    assert result.exit_code == 2
+    assert "'--workers': It must be a whole number from 1 to 256, or auto." in result.stderr
+
+
+def test_it_runs_on_uvloop_where_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="needs uvloop: pip install 'station[fast]'")
+    assert event_loop() == ("uvloop", uvloop.new_event_loop)
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # as if it was not
+    assert event_loop() == ("asyncio", None)
+
+
 def refused(*options: str, **environ: str) -> str:
-    """The last line of a start that ends with exit code 1."""
+    """The last line of a start that ends with exit code 1, and the only one that says why."""
     # in a process of its own: Tornado leaves a socket that cannot be bound to the garbage collector
     command = [sys.executable, "-m", "station", "serve", *options]
     result = subprocess.run(
@@ -141,6 +256,7 @@ def refused(*options: str, **environ: str) -> str:
     )
     assert (result.returncode, result.stdout) == (1, "")
     assert "Traceback" not in result.stderr
+    assert result.stderr.count("Error: ") == 1
     return result.stderr.splitlines()[-1]
 
 
