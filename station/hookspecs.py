@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from station.audit import Sink
     from station.handlers import Route
     from station.health import HealthCheck
+    from station.messages import Deliver
     from station.migrations import Migration
     from station.security import SecurityScheme
 
@@ -79,6 +80,16 @@ def station_audit_sinks(app: Application) -> Sequence[Sink]:  # type: ignore[emp
     They are called from when Station listens until it has stopped, at most twice a second and never by a
     request. One that fails or takes over five seconds loses that batch: what must not be lost is read from
     the collection ``audit_events``.
+    """
+
+
+@hookspec
+def station_messages(app: Application) -> Deliver | None:
+    """Return an async function that delivers a `station.messages.Message` to a person, or None.
+
+    It is awaited after the request that caused the message has been answered. One that fails or takes over
+    five seconds has not delivered, which is logged and audited; nothing is sent again. Of several plugins
+    the last in the order of the configuration delivers.
     """
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["migrations"]
 
 _EMAIL = "email_unique"
+_RESET = "reset_hash"
 
 
 async def _index_email(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
@@ -19,10 +20,23 @@ async def _index_email(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
 
 
 async def _drop_email_index(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
-    if _EMAIL in await database["users"].index_information():
-        await database["users"].drop_index(_EMAIL)
+    await _drop(database, _EMAIL)
+
+
+async def _index_reset(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
+    await database["users"].create_index("reset.hash", sparse=True, name=_RESET)
+
+
+async def _drop_reset_index(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
+    await _drop(database, _RESET)
+
+
+async def _drop(database: AsyncIOMotorDatabase[dict[str, Any]], index: str) -> None:
+    if index in await database["users"].index_information():
+        await database["users"].drop_index(index)
 
 
 migrations = [
     Migration("0001_users_email", "An email has one account.", _index_email, _drop_email_index),
+    Migration("0002_users_reset", "A reset token is found by its hash.", _index_reset, _drop_reset_index),
 ]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["ACCESS_SECONDS", "ADMIN", "REFRESH_SECONDS", "TokenPair", "User"]
+__all__ = [
+    "ACCESS_SECONDS",
+    "ADMIN",
+    "REFRESH_SECONDS",
+    "RESET_SECONDS",
+    "TokenPair",
+    "User",
+    "new_generation",
+]
 
 ACCESS_SECONDS = 15 * 60
 """How long an access token lives."""
@@ -16,13 +25,20 @@ ACCESS_SECONDS = 15 * 60
 REFRESH_SECONDS = 7 * 24 * 60 * 60
 """How long a refresh token lives, and a session that nobody refreshes."""
 
+RESET_SECONDS = 30 * 60
+"""How long the token of a forgotten password lives."""
+
 ADMIN = "admin"
 """The role that `station.auth.admin_authenticated` asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account; ``id`` starts with ``usr_``, ``email`` is in lower case, ``password`` is a bcrypt hash."""
+    """An account; ``id`` starts with ``usr_``, ``email`` is in lower case, ``password`` is a bcrypt hash.
+
+    Sessions are good only while their tokens name the account's ``generation``, a random value that is
+    replaced with the password and when the account is disabled.
+    """
 
     id: str
     email: str
@@ -30,6 +46,7 @@ class User:
     roles: tuple[str, ...]
     is_active: bool
     created_at: datetime
+    generation: str = ""
 
     @property
     def is_admin(self) -> bool:
@@ -43,3 +60,8 @@ class TokenPair:
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
+
+
+def new_generation() -> str:
+    """A generation that no session's token names."""
+    return secrets.token_urlsafe(16)

@@ -9,6 +9,7 @@ from station.auth.commands import users
 from station.auth.cookies import ACCESS_COOKIE
 from station.auth.decorators import ADMIN_KEY_HEADER
 from station.auth.handlers import routes
+from station.auth.links import deliver_to_the_log
 from station.auth.migrations import migrations
 from station.auth.service import open_auth_service
 from station.security import SecurityScheme
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from station.app import Application
     from station.handlers import Route
+    from station.messages import Deliver
     from station.migrations import Migration
 
 _SESSION = {"session": {"type": "apiKey", "in": "cookie", "name": ACCESS_COOKIE}}
@@ -38,14 +40,20 @@ def station_security_schemes() -> Sequence[SecurityScheme]:
     """Offer a person's session, and an operator: the key, or the session of an admin."""
     return [
         SecurityScheme("session", openapi=_SESSION),
-        SecurityScheme("admin", openapi=_ADMIN_KEY | _SESSION),
+        SecurityScheme("admin", openapi=_ADMIN_KEY | _SESSION, refusals=(401, 403, 429)),
     ]
 
 
 @hookimpl
 def station_lifespan(app: Application) -> AbstractAsyncContextManager[object]:
     """Keep the `station.auth.service.AuthService` in ``app.settings["auth"]``."""
-    return open_auth_service(app.config, app.resources, app.throttle, app.audit)
+    return open_auth_service(app.config, app.resources, app.throttle, app.audit, app.messages)
+
+
+@hookimpl
+def station_messages(app: Application) -> Deliver | None:
+    """In development the log shows each message; elsewhere a plugin delivers it, or nothing does."""
+    return deliver_to_the_log(app.config) if app.config.env == "development" else None
 
 
 @hookimpl

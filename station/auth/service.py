@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hmac
 import secrets
-import unicodedata
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from station.addresses import throttle_key
-from station.auth.models import TokenPair, User
+from station.auth.errors import LoginRequired
+from station.auth.models import TokenPair, User, new_generation
+from station.auth.passwords import PasswordService, password_bytes
 from station.auth.stores import SessionStore, UserStore
-from station.auth.tokens import SessionTokens
-from station.errors import Forbidden, Reason, Unauthorized
+from station.auth.tokens import AccessClaims, RefreshClaims, SessionTokens
+from station.errors import Forbidden, NotFound, Reason, Unauthorized
 from station.passwords import PasswordHasher
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from station.audit import AuditLog
     from station.config import Config, ThrottleName
+    from station.messages import Messenger
     from station.resources import Resources
     from station.throttle import Throttle
 
@@ -44,8 +47,9 @@ _WRONG_KEY = Reason("wrong_key", "the key was neither INTERNAL_API_KEY nor INTER
 class AuthService:
     """Registers people, logs them in and out, and says who a request comes from.
 
-    An ``address`` is that of the client, which throttles count. Besides what each method says, all raise
-    `station.errors.ServiceUnavailable` when a store is away; nobody is let in then.
+    ``passwords`` is the `PasswordService` over the same stores. An ``address`` is that of the client, which
+    throttles count. Besides what each method says, all raise `station.errors.ServiceUnavailable` when a
+    store is away; nobody is let in then.
     """
 
     def __init__(
@@ -58,7 +62,9 @@ class AuthService:
         hasher: PasswordHasher,
         throttle: Throttle,
         audit: AuditLog,
+        passwords: PasswordService,
     ) -> None:
+        self.passwords = passwords
         self._config = config
         self._audit = audit
         self._users = users
@@ -85,10 +91,11 @@ class AuthService:
         user = User(
             id=f"usr_{uuid.uuid4().hex}",
             email=email.lower(),
-            password=await self._hasher.hash(_password_bytes(password)),
+            password=await self._hasher.hash(password_bytes(password)),
             roles=tuple(roles),
             is_active=True,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),  # as MongoDB keeps it
+            generation=new_generation(),
         )
         async with self._audit.change("user.registered", target=user.id) as change:
             await self._users.add(user)
@@ -107,15 +114,15 @@ class AuthService:
         await self._throttle.check("failure", throttle_key(address), limit)
         user = await self._users.find_by_email(email.lower())
         hashes = [user.password] if user and user.is_active else []
-        verified = await self._hasher.verify([_password_bytes(password)], hashes)
+        verified = await self._hasher.verify([password_bytes(password)], hashes)
         if user is None or verified is None:
             await self._throttle.count("failure", throttle_key(address), limit)
-            raise _unauthorized("The email or the password is wrong.", _why_no_login(user))
+            raise LoginRequired("The email or the password is wrong.", reason=_why_no_login(user))
         if verified.outdated:
-            await self._users.replace_password(user, await self._hasher.hash(_password_bytes(password)))
+            await self._users.replace_password(user, await self._hasher.hash(password_bytes(password)))
         session_id = secrets.token_urlsafe(24)
         counter = await self._sessions.start(session_id, user.id)
-        return user, self._tokens.issue(session_id, user.id, counter)
+        return user, self._tokens.issue(session_id, user, counter)
 
     async def refresh(self, refresh_token: str) -> tuple[User, TokenPair]:
         """Trade a refresh token for new tokens; one that was traded before ends its session.
@@ -124,14 +131,14 @@ class AuthService:
         """
         claims = self._tokens.read_refresh(refresh_token)
         if claims is None:
-            raise _unauthorized()
+            raise LoginRequired
         # The account comes first: a token that was traded for a 503 would count as used at the next try.
-        user = await self._active_user(claims.user_id)
+        user = await self._active_user(claims)
         was_live = await self._sessions.find_user_id(claims.session_id) is not None
         counter = await self._sessions.rotate(claims.session_id, claims.counter)
         if counter is None:
-            raise _unauthorized(reason=_REUSED if was_live else None)
-        return user, self._tokens.issue(claims.session_id, user.id, counter)
+            raise LoginRequired(reason=_REUSED if was_live else None)
+        return user, self._tokens.issue(claims.session_id, user, counter)
 
     async def logout(self, access_token: str, refresh_token: str) -> None:
         """End the session of either token at once; tokens that are not good any more end nothing."""
@@ -143,8 +150,8 @@ class AuthService:
         """The account that an access token speaks for, read anew; `Unauthorized` if there is none."""
         claims = self._tokens.read_access(access_token)
         if claims is None or await self._sessions.find_user_id(claims.session_id) != claims.user_id:
-            raise _unauthorized()
-        return await self._active_user(claims.user_id)
+            raise LoginRequired
+        return await self._active_user(claims)
 
     async def authenticate_admin(self, access_token: str) -> User:
         """As `authenticate`, and `Forbidden` unless the account has the role ``admin``."""
@@ -167,12 +174,38 @@ class AuthService:
         if any(matches):
             return
         await self._hit("failure", address)
-        raise _unauthorized("The internal API key is wrong.", _WRONG_KEY if self._admin_keys else _NO_KEY)
+        reason = _WRONG_KEY if self._admin_keys else _NO_KEY
+        raise LoginRequired("The internal API key is wrong.", reason=reason)
 
-    async def _active_user(self, user_id: str) -> User:
-        user = await self._users.find(user_id)
-        if user is None or not user.is_active:
-            raise _unauthorized()
+    async def disable(self, email: str) -> User:
+        """Disable an account; its sessions end at once and for good. `NotFound` if none has the email."""
+        user = await self._account(email)
+        async with self._audit.change("user.disabled", target=user.id) as change:
+            change.before = {"is_active": user.is_active}
+            await self._users.disable(user, new_generation())
+            change.after = {"is_active": False}
+        return dataclasses.replace(user, is_active=False)
+
+    async def enable(self, email: str) -> User:
+        """Let a disabled account log in again. `NotFound` if none has the email."""
+        user = await self._account(email)
+        async with self._audit.change("user.enabled", target=user.id) as change:
+            change.before = {"is_active": user.is_active}
+            await self._users.enable(user)
+            change.after = {"is_active": True}
+        return dataclasses.replace(user, is_active=True)
+
+    async def _account(self, email: str) -> User:
+        user = await self._users.find_by_email(email.lower())
+        if user is None:
+            raise NotFound("No account has this email.")
+        return user
+
+    async def _active_user(self, claims: AccessClaims | RefreshClaims) -> User:
+        """Whose token it is, unless the sessions of the account were ended since it was made."""
+        user = await self._users.find(claims.user_id)
+        if user is None or not user.is_active or user.generation != claims.generation:
+            raise LoginRequired
         return user
 
     async def _hit(self, name: ThrottleName, address: str) -> None:
@@ -181,29 +214,37 @@ class AuthService:
 
 @contextlib.asynccontextmanager
 async def open_auth_service(
-    config: Config, resources: Resources, throttle: Throttle, audit: AuditLog
+    config: Config, resources: Resources, throttle: Throttle, audit: AuditLog, messages: Messenger
 ) -> AsyncIterator[AuthService]:
     """Make the service over the opened stores; its bcrypt threads end with it."""
     jwt_secrets = (config.jwt_secret, config.jwt_secret_previous)
     with contextlib.closing(PasswordHasher(config.auth_bcrypt_cost)) as hasher:
-        yield AuthService(
+        tokens = SessionTokens(
+            jwt_secrets=[secret for secret in jwt_secrets if secret],
+            issuer=config.issuer,
+            audience=config.audience,
+        )
+        users, sessions = UserStore(resources), SessionStore(resources)
+        passwords = PasswordService(
             config,
-            users=UserStore(resources),
-            sessions=SessionStore(resources),
-            tokens=SessionTokens(
-                jwt_secrets=[secret for secret in jwt_secrets if secret],
-                issuer=config.issuer,
-                audience=config.audience,
-            ),
+            users=users,
+            sessions=sessions,
+            tokens=tokens,
             hasher=hasher,
             throttle=throttle,
             audit=audit,
+            messages=messages,
         )
-
-
-def _password_bytes(password: str) -> bytes:
-    """What is hashed: NFKC, so that one password typed on two systems is one (NIST SP 800-63B 5.1.1.2)."""
-    return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
+        yield AuthService(
+            config,
+            users=users,
+            sessions=sessions,
+            tokens=tokens,
+            hasher=hasher,
+            throttle=throttle,
+            audit=audit,
+            passwords=passwords,
+        )
 
 
 def _why_no_login(user: User | None) -> Reason:
@@ -212,7 +253,3 @@ def _why_no_login(user: User | None) -> Reason:
     if not user.is_active:
         return Reason("inactive", f"the account {user.id} is disabled")
     return Reason("wrong_password", f"the password was not that of {user.id}")
-
-
-def _unauthorized(description: str = "Log in first.", reason: Reason | None = None) -> Unauthorized:
-    return Unauthorized(description, challenge='Session realm="station"', reason=reason)

@@ -1,6 +1,6 @@
 """The signed tokens of a session: JWTs, HS256, under a key that signs nothing else.
 
-An access token says ``iss aud sub type="user" sid iat exp jti``; a refresh token has a counter ``n``
+An access token says ``iss aud sub type="user" sid gen iat exp jti``; a refresh token has a counter ``n``
 besides. The header's ``typ`` tells them apart (RFC 8725 3.11), so neither passes for the other.
 """
 
@@ -19,13 +19,16 @@ from station.keys import derive_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from station.auth.models import User
+
 __all__ = ["AccessClaims", "RefreshClaims", "SessionTokens"]
 
 _ALGORITHM = "HS256"
 _ACCESS_TYPE = "session+jwt"
 _REFRESH_TYPE = "refresh+jwt"
 _CLAIMS: dict[str, type] = {
-    "iss": str, "aud": str, "sub": str, "type": str, "sid": str, "jti": str, "iat": int, "exp": int,
+    "iss": str, "aud": str, "sub": str, "type": str, "sid": str, "gen": str, "jti": str,
+    "iat": int, "exp": int,
 }  # fmt: skip
 _CLOCK_SKEW_SECONDS = 60
 
@@ -36,10 +39,11 @@ _UNREADABLE = (jwt.PyJWTError, ValueError, RecursionError, OverflowError, TypeEr
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """Who an access token speaks for, and in which session."""
+    """Who an access token speaks for, in which session, and in which generation of the account."""
 
     session_id: str
     user_id: str
+    generation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class RefreshClaims:
 
     session_id: str
     user_id: str
+    generation: str
     counter: int
 
 
@@ -62,9 +67,12 @@ class SessionTokens:
         self._issuer = issuer
         self._audience = audience
 
-    def issue(self, session_id: str, user_id: str, counter: int) -> TokenPair:
-        """The tokens of a session whose current refresh token is the ``counter``-th."""
-        claims = {"sub": user_id, "sid": session_id}
+    def issue(self, session_id: str, user: User, counter: int) -> TokenPair:
+        """The tokens of a session of ``user`` whose current refresh token is the ``counter``-th.
+
+        They are good as long as the account is of the generation that ``user`` was read with.
+        """
+        claims = {"sub": user.id, "sid": session_id, "gen": user.generation}
         return TokenPair(
             access=self._sign(_ACCESS_TYPE, ACCESS_SECONDS, claims),
             refresh=self._sign(_REFRESH_TYPE, REFRESH_SECONDS, claims | {"n": counter}),
@@ -73,12 +81,12 @@ class SessionTokens:
     def read_access(self, token: str) -> AccessClaims | None:
         """The claims of an access token, or None for anything else: forged, expired, or no token at all."""
         claims = self._verify(token, _ACCESS_TYPE, _CLAIMS)
-        return AccessClaims(claims["sid"], claims["sub"]) if claims else None
+        return AccessClaims(claims["sid"], claims["sub"], claims["gen"]) if claims else None
 
     def read_refresh(self, token: str) -> RefreshClaims | None:
         """The claims of a refresh token, or None for anything else."""
         claims = self._verify(token, _REFRESH_TYPE, _CLAIMS | {"n": int})
-        return RefreshClaims(claims["sid"], claims["sub"], claims["n"]) if claims else None
+        return RefreshClaims(claims["sid"], claims["sub"], claims["gen"], claims["n"]) if claims else None
 
     def _sign(self, typ: str, lifetime: int, claims: dict[str, Any]) -> str:
         now = int(time.time())

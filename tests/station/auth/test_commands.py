@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -10,6 +11,7 @@ from mongomock_motor import AsyncMongoMockClient
 
 from station.app import Application, make_app
 from station.auth.commands import users
+from station.errors import Unauthorized
 from station.resources import Resources
 
 if TYPE_CHECKING:
@@ -27,14 +29,14 @@ class FakeBoot:
     """Runs what a command asks for in an application over fakes, which outlive it."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self._database: AsyncIOMotorDatabase[dict[str, Any]] = AsyncMongoMockClient(tz_aware=True)["station"]
         self._redis = FakeServer()
 
     def run(self, fn: Callable[[Application], Awaitable[T]]) -> T:
         async def run() -> T:
             resources = Resources(self._database, FakeAsyncRedis(server=self._redis))
-            async with make_app(self._config, resources).lifespan() as app:
+            async with make_app(self.config, resources).lifespan() as app:
                 return await fn(app)
 
         return asyncio.run(run())
@@ -97,3 +99,37 @@ def test_an_email_that_is_taken(boot: FakeBoot) -> None:
         codes.append(result.exit_code)
     assert codes == [0, 1]
     assert "This email has an account already." in result.output
+
+
+@pytest.mark.parametrize("settings", [{}, {"auth_reset_url": "https://console.example/reset#{token}"}])
+def test_an_operator_makes_a_reset_link(boot: FakeBoot, settings: dict[str, Any]) -> None:
+    CliRunner().invoke(users, ["create", "ada@example.com", "--password-stdin"], obj=boot, input=PASSWORD)
+    result = CliRunner().invoke(users, ["reset-password", "Ada@example.com"], obj=boot)
+    assert result.exit_code == 0, result.output
+    assert " UTC:" in result.stderr
+    found = re.search(r"reset#([\w-]{43})\n" if settings else r'"token": "([\w-]{43})"', result.stdout)
+    assert found, result.output
+
+    async def reset(app: Application) -> None:
+        await app.settings["auth"].passwords.reset(found[1], f"a new {PASSWORD}", "127.0.0.1")
+
+    boot.run(reset)
+    assert login(boot, "ada@example.com", f"a new {PASSWORD}") == ()
+
+
+def test_an_account_is_disabled_and_enabled(boot: FakeBoot) -> None:
+    CliRunner().invoke(users, ["create", "ada@example.com", "--password-stdin"], obj=boot, input=PASSWORD)
+    for command, status in (("disable", "disabled"), ("enable", "enabled")):
+        result = CliRunner().invoke(users, [command, "ada@example.com"], obj=boot)
+        assert (result.exit_code, result.output.split()[1]) == (0, status)
+        if command == "disable":
+            with pytest.raises(Unauthorized):
+                login(boot, "ada@example.com", PASSWORD)
+    login(boot, "ada@example.com", PASSWORD)
+
+
+@pytest.mark.parametrize("command", ["reset-password", "disable", "enable"])
+def test_an_account_that_is_not_there(boot: FakeBoot, command: str) -> None:
+    result = CliRunner().invoke(users, [command, "nobody@example.com"], obj=boot)
+    assert result.exit_code == 1
+    assert "account" in result.output

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -13,7 +12,6 @@ from station.keys import derive_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from http.cookies import Morsel
 
     from fakeredis import FakeAsyncRedis, FakeServer
     from tornado.httpclient import HTTPResponse
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from station.auth.service import AuthService
     from station.config import Config
     from station.resources import Resources
+    from tests.station.auth.conftest import Browser
 
 ADA = {"email": "Ada@Example.com", "password": "correct horse battery"}
 PRODUCTION = {
@@ -33,50 +32,9 @@ PRODUCTION = {
 }
 
 
-class Browser:
-    """Keeps cookies and sends them back by their paths; ``fetch`` speaks HTTP."""
-
-    def __init__(self, fetch: Callable[..., Awaitable[HTTPResponse]]) -> None:
-        self._fetch = fetch
-        self.jar: dict[str, str] = {}
-        self.paths: dict[str, str] = {}
-
-    async def send(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
-    ) -> HTTPResponse:
-        sent = [f"{name}={value}" for name, value in self.jar.items() if path.startswith(self.paths[name])]
-        cookies = {"Cookie": "; ".join(sent)} if sent else {}
-        response = await self._fetch(method, path, headers=cookies | (headers or {}), **options)
-        for name, morsel in set_cookies(response).items():
-            if morsel.value:
-                self.jar[name], self.paths[name] = morsel.value, morsel["path"]
-            else:
-                self.jar.pop(name, None)
-        return response
-
-    async def post(self, path: str, document: object = None) -> HTTPResponse:
-        options: dict[str, Any] = {} if document is None else {"json": document}
-        return await self.send("POST", path, **options)
-
-    async def me(self) -> int:
-        return (await self.send("GET", "/auth/me")).code
-
-
-def set_cookies(response: HTTPResponse) -> dict[str, Morsel[str]]:
-    cookies: SimpleCookie = SimpleCookie()
-    for header in response.headers.get_list("Set-Cookie"):
-        cookies.load(header)
-    return dict(cookies)
-
-
 def body(response: HTTPResponse) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(response.body)
     return document
-
-
-@pytest.fixture
-def browser(fetch: Callable[..., Awaitable[HTTPResponse]]) -> Browser:
-    return Browser(fetch)
 
 
 @pytest.fixture
@@ -84,7 +42,7 @@ def other_tab(browser: Browser, fetch: Callable[..., Awaitable[HTTPResponse]]) -
     """Another browser with the cookies that the first has now."""
 
     def copy() -> Browser:
-        tab = Browser(fetch)
+        tab = type(browser)(fetch)
         tab.jar, tab.paths = dict(browser.jar), dict(browser.paths)
         return tab
 
@@ -132,7 +90,7 @@ async def test_register_log_in_refresh_log_out(browser: Browser) -> None:
 async def test_what_the_cookies_are(browser: Browser, secure: object) -> None:
     assert (await browser.post("/auth/register", ADA)).code == 201
     for path in ("/auth/login", "/auth/refresh", "/auth/logout"):
-        cookies = set_cookies(await browser.post(path, ADA))
+        cookies = browser.cookies_of(await browser.post(path, ADA))
         assert {name: cookie["path"] for name, cookie in cookies.items()} == {
             "station_access": "/",
             "station_refresh": "/auth",

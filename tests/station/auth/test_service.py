@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from station.auth.service import AuthService, open_auth_service
-from station.auth.stores import SessionStore, UserStore
-from station.auth.tokens import SessionTokens
+from station.auth.service import open_auth_service
+from station.auth.stores import UserStore
 from station.errors import (
     Conflict,
     Forbidden,
@@ -17,54 +16,19 @@ from station.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from station.passwords import PasswordHasher, Verified
 from station.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from fakeredis import FakeAsyncRedis, FakeServer
 
     from station.app import Application
+    from station.auth.service import AuthService
     from station.config import Config
     from station.resources import Resources
+    from tests.station.auth.conftest import CountingHasher, MakeService
 
 HOME = "203.0.113.9"
 PASSWORD = "correct horse battery"
-
-
-class CountingHasher(PasswordHasher):
-    """Keeps what it was asked to verify: candidates, and how many hashes."""
-
-    def __init__(self, cost: int = 4) -> None:
-        super().__init__(cost, workers=1)
-        self.asked: list[tuple[list[bytes], int]] = []
-
-    async def verify(
-        self, candidates: Sequence[bytes], hashes: Sequence[str], **more: Any
-    ) -> Verified | None:
-        self.asked.append((list(candidates), len(hashes)))
-        return await super().verify(candidates, hashes, **more)
-
-
-@pytest.fixture
-def hasher() -> Iterator[CountingHasher]:
-    hasher = CountingHasher()
-    yield hasher
-    hasher.close()
-
-
-@pytest.fixture
-def service(app: Application, config: Config, resources: Resources, hasher: PasswordHasher) -> AuthService:
-    return AuthService(
-        config,
-        users=UserStore(resources),
-        sessions=SessionStore(resources),
-        tokens=SessionTokens(jwt_secrets=[config.jwt_secret], issuer=config.issuer, audience=config.audience),
-        hasher=hasher,
-        throttle=Throttle(resources.redis),
-        audit=app.audit,
-    )
 
 
 async def refusal(service: AuthService, email: str, password: str, address: str = HOME) -> ResponseError:
@@ -137,19 +101,15 @@ async def test_a_password_is_any_text_and_one_text_however_it_is_typed(service: 
 
 @pytest.mark.gen_test
 async def test_a_hash_of_another_cost_is_replaced_at_login(
-    app: Application, service: AuthService, config: Config, resources: Resources
+    app: Application,
+    service: AuthService,
+    hasher: CountingHasher,
+    make_service: MakeService,
+    resources: Resources,
 ) -> None:
     await service.create_user("ada@example.com", PASSWORD)
-    dearer = CountingHasher(cost=5)
-    other = AuthService(
-        config,
-        users=UserStore(resources),
-        sessions=SessionStore(resources),
-        tokens=SessionTokens(jwt_secrets=[config.jwt_secret], issuer="x", audience="x"),
-        hasher=dearer,
-        throttle=Throttle(resources.redis),
-        audit=app.audit,
-    )
+    dearer = type(hasher)(cost=5)
+    other = make_service(app, dearer)
     users = UserStore(resources)
     before = await users.find_by_email("ada@example.com")
     await refusal(other, "ada@example.com", "wrong horse")
@@ -292,15 +252,15 @@ async def test_sessions_survive_the_rotation_of_the_secret(
     app: Application, config: Config, resources: Resources
 ) -> None:
     throttle = Throttle(resources.redis)
-    async with open_auth_service(config, resources, throttle, app.audit) as service:
+    async with open_auth_service(config, resources, throttle, app.audit, app.messages) as service:
         await service.create_user("ada@example.com", PASSWORD)
         user, tokens = await service.login("ada@example.com", PASSWORD, HOME)
     rotating = dataclasses.replace(config, jwt_secret="n" * 32, jwt_secret_previous=config.jwt_secret)
-    async with open_auth_service(rotating, resources, throttle, app.audit) as service:
+    async with open_auth_service(rotating, resources, throttle, app.audit, app.messages) as service:
         assert await service.authenticate(tokens.access) == user
         _, tokens = await service.refresh(tokens.refresh)
     rotated = dataclasses.replace(rotating, jwt_secret_previous=None)
-    async with open_auth_service(rotated, resources, throttle, app.audit) as service:
+    async with open_auth_service(rotated, resources, throttle, app.audit, app.messages) as service:
         assert await service.authenticate(tokens.access) == user
 
 
@@ -308,7 +268,9 @@ async def test_sessions_survive_the_rotation_of_the_secret(
 async def test_the_bcrypt_threads_end_with_the_service(
     app: Application, config: Config, resources: Resources
 ) -> None:
-    async with open_auth_service(config, resources, Throttle(resources.redis), app.audit) as service:
+    async with open_auth_service(
+        config, resources, Throttle(resources.redis), app.audit, app.messages
+    ) as service:
         await service.create_user("ada@example.com", PASSWORD)
     with pytest.raises(ServiceUnavailable):
         await service.create_user("bob@example.com", PASSWORD)

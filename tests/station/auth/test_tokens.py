@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -17,6 +18,15 @@ from station.keys import derive_key
 SECRET = "the secret of the tests, 32 bytes and more"
 ISSUER = "https://station.example"
 KEY = derive_key(SECRET, "sessions")
+ADA = User(
+    id="usr_1",
+    email="ada@example.com",
+    password="$bcrypt",
+    roles=(),
+    is_active=True,
+    created_at=datetime(2025, 1, 2, tzinfo=UTC),
+    generation="g1",
+)
 TOKENS = SessionTokens(jwt_secrets=[SECRET], issuer=ISSUER, audience="fleet")
 
 
@@ -28,6 +38,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "sub": "usr_1",
         "type": "user",
         "sid": "s1",
+        "gen": "g1",
         "jti": "j1",
         "iat": now,
         "exp": now + 60,
@@ -40,33 +51,33 @@ def sign(payload: dict[str, Any], *, key: bytes = KEY, alg: str = "HS256", **hea
 
 
 def test_tokens_are_read_back() -> None:
-    pair = TOKENS.issue("s1", "usr_1", 7)
-    assert TOKENS.read_access(pair.access) == AccessClaims("s1", "usr_1")
-    assert TOKENS.read_refresh(pair.refresh) == RefreshClaims("s1", "usr_1", 7)
+    pair = TOKENS.issue("s1", ADA, 7)
+    assert TOKENS.read_access(pair.access) == AccessClaims("s1", "usr_1", "g1")
+    assert TOKENS.read_refresh(pair.refresh) == RefreshClaims("s1", "usr_1", "g1", 7)
 
 
 def test_what_the_tokens_say() -> None:
-    pair = TOKENS.issue("s1", "usr_1", 7)
+    pair = TOKENS.issue("s1", ADA, 7)
     for token, typ, lifetime, own in (
         (pair.access, "session+jwt", 900, set()),
         (pair.refresh, "refresh+jwt", 604_800, {"n"}),
     ):
         assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": typ}
         payload = jwt.decode(token, KEY, ["HS256"], audience="fleet")
-        assert set(payload) == {"iss", "aud", "sub", "type", "sid", "iat", "exp", "jti"} | own
+        assert set(payload) == {"iss", "aud", "sub", "type", "sid", "gen", "iat", "exp", "jti"} | own
         assert payload["type"] == "user"
         assert payload["exp"] - payload["iat"] == lifetime
-    assert TOKENS.issue("s1", "usr_1", 7) != pair  # jti
+    assert TOKENS.issue("s1", ADA, 7) != pair  # jti
 
 
 def test_one_kind_never_passes_for_the_other() -> None:
-    pair = TOKENS.issue("s1", "usr_1", 7)
+    pair = TOKENS.issue("s1", ADA, 7)
     assert TOKENS.read_access(pair.refresh) is None
     assert TOKENS.read_refresh(pair.access) is None
 
 
 def test_the_hand_made_token_of_these_tests_is_good() -> None:
-    assert TOKENS.read_access(sign(claims())) == AccessClaims("s1", "usr_1")
+    assert TOKENS.read_access(sign(claims())) == AccessClaims("s1", "usr_1", "g1")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,7 @@ def test_the_hand_made_token_of_these_tests_is_good() -> None:
         sign(claims(iat=True)),
         sign(claims(sid=5)),
         sign(claims(sid=None)),
+        sign(claims(gen=None)),
         sign(claims(jti={"a": ["b"]})),
         *[sign({k: v for k, v in claims().items() if k != name}) for name in claims()],
     ],
@@ -111,7 +123,7 @@ def test_anything_else_is_no_access_token(token: str) -> None:
 
 @pytest.mark.parametrize("counter", ["1", 1.0, True, None, [1]])
 def test_the_counter_is_a_whole_number(counter: object) -> None:
-    assert TOKENS.read_refresh(sign(claims(n=1), typ="refresh+jwt")) == RefreshClaims("s1", "usr_1", 1)
+    assert TOKENS.read_refresh(sign(claims(n=1), typ="refresh+jwt")) == RefreshClaims("s1", "usr_1", "g1", 1)
     assert TOKENS.read_refresh(sign(claims(n=counter), typ="refresh+jwt")) is None
 
 
@@ -145,13 +157,12 @@ def test_clocks_of_nodes_may_differ_by_a_little() -> None:
 
 def test_the_former_secret_verifies_and_no_longer_signs() -> None:
     rotated = SessionTokens(jwt_secrets=["n" * 32, SECRET], issuer=ISSUER, audience="fleet")
-    assert rotated.read_access(TOKENS.issue("s1", "usr_1", 1).access)
-    assert TOKENS.read_access(rotated.issue("s1", "usr_1", 1).access) is None
+    assert rotated.read_access(TOKENS.issue("s1", ADA, 1).access)
+    assert TOKENS.read_access(rotated.issue("s1", ADA, 1).access) is None
 
 
 def test_no_repr_shows_a_token_or_a_hash() -> None:
-    pair = TOKENS.issue("s1", "usr_1", 1)
+    pair = TOKENS.issue("s1", ADA, 1)
     assert repr(pair) == "TokenPair()"
     assert pair != TokenPair("", "")
-    user = User("usr_1", "ada@example.com", "$bcrypt", (), is_active=True, created_at=None)  # type: ignore[arg-type] # unread
-    assert "$bcrypt" not in repr(user)
+    assert "$bcrypt" not in repr(ADA)
