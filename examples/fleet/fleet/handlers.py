@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fleet.models import Bot
-from fleet.schemas import BotSchema
+from fleet.schemas import BotSchema, FleetSchema
 from plugins.oauth_m2m import ClientToken, client_authenticated, scopes
 from station.handlers import BaseHandler, route
+from station.openapi import describe
 
 if TYPE_CHECKING:
     from fleet.stores import FleetStore
@@ -23,10 +24,11 @@ class FleetHandler(BaseHandler):
 
     @client_authenticated
     @scopes("fleet:read")
+    @describe(responses={200: FleetSchema})
     async def get(self) -> None:
         """List the bots by name."""
         fleet: FleetStore = self.application.settings["fleet"]
-        self.write_json({"bots": BotSchema(many=True).dump(await fleet.list())})
+        self.write_json(FleetSchema().dump({"bots": await fleet.list()}))
 
 
 class BotHandler(BaseHandler):
@@ -36,6 +38,7 @@ class BotHandler(BaseHandler):
 
     @client_authenticated
     @scopes("fleet:write")
+    @describe(body=BotSchema, responses={200: BotSchema, 201: BotSchema}, errors=(409,))
     async def put(self, name: str) -> None:
         """Take a report: 201 for a bot that joins, 200 for one that is known, 409 if the fleet is full."""
         fleet: FleetStore = self.application.settings["fleet"]

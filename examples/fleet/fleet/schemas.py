@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-__all__ = ["BotSchema"]
+__all__ = ["BotSchema", "FleetSchema"]
 
 
 class BotSchema(Schema):
@@ -15,3 +15,9 @@ class BotSchema(Schema):
     version = fields.String(required=True, validate=validate.Length(1, 40))
     reported_by = fields.String(dump_only=True, data_key="reportedBy")
     reported_at = fields.AwareDateTime(dump_only=True, data_key="reportedAt")
+
+
+class FleetSchema(Schema):
+    """The bots by name."""
+
+    bots = fields.List(fields.Nested(BotSchema), required=True)
