@@ -12,7 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from station import settings
@@ -20,8 +20,10 @@ from station.addresses import parse_networks
 from station.errors import ConfigError
 from station.files import keep_secret
 from station.plugin_manager import PluginHost, installed_plugins
+from station.redis_url import parse_redis_url
 from station.settings import choice, integer, names, setting, text
 from station.throttle import Limit
+from station.workers import parse_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,6 +78,21 @@ def _issuer(value: object) -> str:
     return issuer
 
 
+def _reset_url(value: object) -> str:
+    url = text(value)
+    page, _, fragment = url.partition("#")
+    try:
+        _issuer(page.partition("?")[0])
+    except ValueError:
+        fragment = ""
+    # a fragment stays in the browser: no server's log, no Referer
+    if "{token}" in page or fragment.count("{token}") != 1:
+        raise ValueError(
+            "be an http or https URL with {token} in its fragment: https://console.example.com/reset#{token}"
+        )
+    return url
+
+
 def _database(value: object) -> str:
     name = text(value)
     if not _DATABASE.fullmatch(name):
@@ -93,6 +110,12 @@ def _url(*schemes: str) -> Callable[[object], str]:
         return url
 
     return parse
+
+
+def _redis_url(value: object) -> str:
+    url = text(value)
+    parse_redis_url(url)
+    return url
 
 
 def _window(what: str, env: str) -> Any:
@@ -131,6 +154,25 @@ class Config:
     )
     host: str = setting("The address to listen on.", env="STATION_HOST", default="127.0.0.1", parse=text)
     port: int = setting("The port to listen on.", default=3001, parse=integer(minimum=0, maximum=65535))
+    workers: int = setting(
+        "How many processes serve; `auto` is one for each core.",
+        env="STATION_WORKERS",
+        default=1,
+        parse=parse_workers,
+    )
+    idle_timeout_ms: int = setting(
+        "How long a connection may be idle, or take to send the headers of a request, in milliseconds.",
+        env="STATION_IDLE_TIMEOUT_MS",
+        default=75_000,
+        parse=integer(minimum=100),
+    )
+    transfer_timeout_ms: int = setting(
+        "How long the body of a request may take to come, and a client may read nothing of an answer, in "
+        "milliseconds.",
+        env="STATION_TRANSFER_TIMEOUT_MS",
+        default=30_000,
+        parse=integer(minimum=100),
+    )
     plugins: tuple[str, ...] = setting(
         "The plugins that are switched on, in order; `none` for no plugin.",
         env="STATION_PLUGINS",
@@ -151,9 +193,9 @@ class Config:
     )
     mongodb_database: str = setting("The name of the database.", default="station", parse=_database)
     redis_url: str | None = setting(
-        "The Redis server; unset, development starts an embedded engine.",
+        "The Redis server, Sentinels or cluster; unset, development starts an embedded engine.",
         default=None,
-        parse=_url("redis", "rediss", "unix"),
+        parse=_redis_url,
         repr=False,
     )
     jwt_secret: str = setting(
@@ -186,6 +228,12 @@ class Config:
         default=None,
         parse=choice("open", "closed"),
         default_text="open; closed in production",
+    )
+    auth_reset_url: str | None = setting(
+        "The page where people choose a new password, {token} in its fragment standing for the token; unset, "
+        "messages hold the token alone.",
+        default=None,
+        parse=_reset_url,
     )
     auth_bcrypt_cost: int = setting(
         "The bcrypt cost of people's passwords.", default=12, parse=integer(minimum=4, maximum=31)
@@ -227,6 +275,7 @@ class Config:
     failure_throttle_ttl_ms: int = _window(_FAILURE, "AUTH_FAILURE_THROTTLE_TTL_MS")
     failure_throttle_limit: int = _limit(_FAILURE, "AUTH_FAILURE_THROTTLE_LIMIT", 30)
     sections: Mapping[str, object] = dataclasses.field(default_factory=dict, repr=False)
+    _limits: Mapping[str, Limit] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Fill in what is derived from other settings."""
@@ -236,6 +285,11 @@ class Config:
         if self.auth_registration is None:
             registration = "closed" if self.production else "open"
             object.__setattr__(self, "auth_registration", registration)
+        limits = {
+            name: Limit(getattr(self, f"{name}_throttle_ttl_ms"), getattr(self, f"{name}_throttle_limit"))
+            for name in get_args(ThrottleName)
+        }
+        object.__setattr__(self, "_limits", limits)
 
     @property
     def production(self) -> bool:
@@ -254,8 +308,7 @@ class Config:
 
     def throttle(self, name: ThrottleName) -> Limit:
         """The fixed window of the throttle ``name``."""
-        window, limit = f"{name}_throttle_ttl_ms", f"{name}_throttle_limit"
-        return Limit(window_ms=getattr(self, window), limit=getattr(self, limit))
+        return self._limits[name]
 
     def problems(self) -> list[str]:
         """What is wrong with the settings taken together, one sentence each with the remedy."""
@@ -274,6 +327,8 @@ class Config:
             found += [f"{name} must be set in production." for name, value in required.items() if not value]
             if not self.issuer.startswith("https://"):
                 found.append("ISSUER must be set to an https URL in production.")
+            if self.auth_reset_url and not self.auth_reset_url.startswith("https://"):
+                found.append("AUTH_RESET_URL must be an https URL in production.")
         return found
 
 

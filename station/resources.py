@@ -10,23 +10,26 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WriteConcernError
 from pymongo.read_concern import ReadConcern
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
+from station import redis_client
 from station.embedded import embedded_engines
 from station.errors import ServiceUnavailable, StartError
+from station.pipeline import TurnPipeline
+from station.redis_url import parse_redis_url
+from station.streams import StreamListener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from motor.motor_asyncio import AsyncIOMotorDatabase
+    from redis.asyncio import Redis, RedisCluster
 
     from station.config import Config
 
@@ -34,8 +37,9 @@ __all__ = ["Resources", "open_resources"]
 
 _TIMEOUT_SECONDS = 2.0
 _TIMEOUT_MS = int(_TIMEOUT_SECONDS * 1000)
-_REDIS_CONNECTIONS = 64
-_UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WriteConcernError, RedisError)
+_OPERATION_SECONDS = 3.0  # a server that is frozen: its heartbeat needs longer to find that out
+# the library's errors about the layout of a cluster are no RedisError
+_UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WriteConcernError, RedisError, RedisClusterException)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,13 +47,24 @@ class Resources:
     """What the stores work on."""
 
     database: AsyncIOMotorDatabase[dict[str, Any]]
-    redis: Redis
+    redis: Redis | RedisCluster
+    streams: StreamListener = dataclasses.field(default_factory=StreamListener, repr=False)
+    pipeline: TurnPipeline = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Share one pipeline among all that talks to Redis."""
+        object.__setattr__(self, "pipeline", TurnPipeline(self.redis))
 
     @contextlib.contextmanager
-    def available(self) -> Iterator[None]:
-        """Turn the drivers' errors for a store that is away into `ServiceUnavailable`."""
+    def available(self, seconds: float | None = _OPERATION_SECONDS) -> Iterator[None]:
+        """Turn the drivers' errors for a store that is away into `ServiceUnavailable`.
+
+        What is asked of MongoDB within has so many ``seconds`` in all, however often it is tried; None is
+        for what is not asked by a request. Within another one the shorter time holds.
+        """
         try:
-            yield
+            with pymongo.timeout(seconds):
+                yield
         except _UNAVAILABLE as error:
             raise ServiceUnavailable("A store that Station needs does not answer.") from error
 
@@ -59,7 +74,7 @@ class Resources:
 
     async def ping_redis(self) -> None:
         """Raise the driver's error unless Redis answers."""
-        await self.redis.ping()
+        await redis_client.ping(self.redis)
 
 
 @contextlib.asynccontextmanager
@@ -74,11 +89,12 @@ async def open_resources(config: Config) -> AsyncIterator[Resources]:
             engines = await stack.enter_async_context(embedded_engines(config.data_dir))
             mongodb_uri, redis_url = engines.mongodb_uri, engines.redis_url
         problems: list[str] = []
-        mongodb = await _open_mongodb(mongodb_uri, stack, problems)
+        streams = StreamListener()
+        mongodb = await _open_mongodb(mongodb_uri, streams, stack, problems)
         redis = await _open_redis(redis_url, stack, problems)
         if mongodb is None or redis is None:
             raise StartError(problems)
-        yield Resources(secure_database(mongodb, config.mongodb_database), redis)
+        yield Resources(secure_database(mongodb, config.mongodb_database), redis, streams)
 
 
 def secure_database(
@@ -95,7 +111,7 @@ def secure_database(
 
 
 async def _open_mongodb(
-    uri: str, stack: contextlib.AsyncExitStack, problems: list[str]
+    uri: str, streams: StreamListener, stack: contextlib.AsyncExitStack, problems: list[str]
 ) -> AsyncIOMotorClient[dict[str, Any]] | None:
     mongodb: AsyncIOMotorClient[dict[str, Any]]
     try:
@@ -106,6 +122,7 @@ async def _open_mongodb(
             serverSelectionTimeoutMS=_TIMEOUT_MS,
             connectTimeoutMS=_TIMEOUT_MS,
             heartbeatFrequencyMS=_TIMEOUT_MS,
+            event_listeners=[streams],
         )
         stack.callback(mongodb.close)
         hello = await mongodb.admin.command("hello")
@@ -121,25 +138,20 @@ async def _open_mongodb(
     return mongodb
 
 
-async def _open_redis(url: str, stack: contextlib.AsyncExitStack, problems: list[str]) -> Redis | None:
+async def _open_redis(
+    url: str, stack: contextlib.AsyncExitStack, problems: list[str]
+) -> Redis | RedisCluster | None:
     try:
-        # a burst waits for a connection; a stale one is replaced once, and an outage is told without delay
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_REDIS_CONNECTIONS,
-            timeout=_TIMEOUT_SECONDS,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 1),
-        )
-        redis = Redis.from_pool(pool)
-        stack.push_async_callback(redis.aclose)
-        await redis.ping()
-    except (RedisError, OSError, ValueError, TypeError) as error:
-        # an unknown parameter of the URL is a TypeError
+        address = parse_redis_url(url)
+    except ValueError as error:
+        problems.append(f"REDIS_URL must {error}.")
+        return None
+    try:
+        return await stack.enter_async_context(redis_client.open_redis(address))
+    except (RedisError, RedisClusterException, OSError, ValueError) as error:
+        # a name that cannot be one of a host is a ValueError
         problems.append(_no_answer("REDIS_URL: Redis", error))
         return None
-    return redis
 
 
 def _no_answer(store: str, error: Exception) -> str:

@@ -26,6 +26,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from station.config import Config
 from station.errors import ServiceUnavailable, StartError
@@ -64,6 +65,12 @@ def resources(redis_server: FakeServer) -> Resources:
         redis.exceptions.TimeoutError(),
         redis.exceptions.BusyLoadingError(),
         redis.exceptions.ReadOnlyError(),
+        redis.exceptions.MaxConnectionsError(),
+        redis.exceptions.ClusterDownError(""),
+        redis.exceptions.ClusterError(),
+        redis.exceptions.RedisClusterException(),
+        redis.exceptions.SlotNotCoveredError(),
+        MasterNotFoundError(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -165,7 +172,7 @@ async def test_a_url_that_is_none_is_named_without_its_password(mongodb_uri: str
         await open_resources(config).__aenter__()
     mongodb, redis = refused.value.problems
     assert mongodb.startswith("MONGODB_URI: ")
-    assert redis.startswith("REDIS_URL: ")
+    assert redis.startswith("REDIS_URL must ")
     assert "s3cr3t" not in str(refused.value)
 
 
