@@ -3,6 +3,7 @@
 PYTHON ?= python3
 SERVE  := .venv
 CHECK  := .venv-test
+BENCHES := .venv-bench
 CODE   := station plugins tests bench examples
 # wildcard: git still lists a file that was deleted and not yet staged
 SOURCES := $(wildcard $(shell git ls-files -co --exclude-standard station plugins examples/fleet examples/house_rules setup.cfg pyproject.toml))
@@ -17,6 +18,7 @@ test: lint types pytest
 lint: $(CHECK)/installed
 	$(CHECK)/bin/ruff check $(CODE)
 	$(CHECK)/bin/ruff format --check $(CODE)
+	$(CHECK)/bin/bandit --quiet --configfile pyproject.toml --recursive station plugins examples bench
 
 types: $(CHECK)/installed
 	$(CHECK)/bin/mypy $(CODE)
@@ -24,27 +26,35 @@ types: $(CHECK)/installed
 pytest: $(CHECK)/wheels
 	$(CHECK)/bin/pytest
 
-bench: $(SERVE)/installed
-	$(SERVE)/bin/python bench/run.py
+# Needs wrk; takes about twelve minutes. BENCH='--quick', or what else `python -m bench --help` names.
+bench: $(BENCHES)/installed
+	$(BENCHES)/bin/python -m bench $(BENCH)
 
-bench-lifecycle: $(SERVE)/installed
-	$(SERVE)/bin/python bench/lifecycle.py
+bench-lifecycle: $(BENCHES)/installed
+	$(BENCHES)/bin/python -m bench.lifecycle
 
 clean:
-	rm -rf $(SERVE) $(CHECK) build dist *.egg-info examples/*/build examples/*/*.egg-info
+	rm -rf $(SERVE) $(CHECK) $(BENCHES) .bench build dist *.egg-info examples/*/build examples/*/*.egg-info
 
 # An editable installation, for serving and for working on Station
 $(SERVE)/installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Installing Station into $(SERVE), once; this takes about half a minute ..."
 	@$(PYTHON) -m venv $(SERVE)
-	@$(SERVE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,demo]'
+	@$(SERVE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,fast,demo]'
+	@touch $@
+
+# Station, and what it is measured against; node-oidc-provider is fetched by the bench itself, into .bench
+$(BENCHES)/installed: setup.cfg pyproject.toml constraints.txt
+	@echo "Installing the benchmarks into $(BENCHES), once; this takes about half a minute ..."
+	@$(PYTHON) -m venv $(BENCHES)
+	@$(BENCHES)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,fast,bench]'
 	@touch $@
 
 # The tools and dependencies of the checks
 $(CHECK)/installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Installing the checks into $(CHECK), once; this takes about a minute ..."
 	@$(PYTHON) -m venv $(CHECK)
-	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[embedded,demo,test,lint]'
+	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[embedded,fast,demo,test,lint,bench]'
 	@touch $@
 
 # The tests run against the built wheels, Station's and the example plugin's

@@ -69,7 +69,7 @@ async def measure(app: Application) -> None:
         """Seconds to end the tokens; the client gets them back, as the generation is restored."""
         client = clients[count]
         started = time.perf_counter()
-        ended = await services.live_tokens.revoke_all(client.client_id)
+        ended, _ = await services.live_tokens.revoke_all(client.client_id)
         elapsed = time.perf_counter() - started
         assert ended == count
         documents: Any = app.resources.database["oauth_clients"]
@@ -115,6 +115,7 @@ async def fill(app: Application, client: Client, count: int) -> None:
                     address="203.0.113.9",
                     user_agent="bot/1.0",
                     secret_id=client.secrets[0].id,
+                    admission=app.throttle.admit(),
                 )
                 for _ in range(min(AT_ONCE, count - start))
             ]
@@ -131,7 +132,7 @@ async def guess(app: Application, client_id: str) -> None:
     """Present a secret of the right form that is none of the client's."""
     credentials = ClientCredentials(client_id, (b"stn_" + b"0" * 49,), "client_secret_basic")
     try:
-        await services_of(app).clients.authenticate(credentials)
+        await services_of(app).authenticator.authenticate(credentials, admission=app.throttle.admit())
     except InvalidClient:
         return
     raise AssertionError("the guess was right")

@@ -1,23 +1,36 @@
-"""The servers that the benchmarks load, each a process of its own: ``python bench/servers.py empty|station``.
+"""The servers that are measured, each a process: ``python -m bench.servers empty|station|engines [LOOP]``.
 
-Both print their port when they listen and log nothing.
+LOOP is ``asyncio`` (the default) or ``uvloop``. Each prints one line when it is there (its port; the engines
+their URLs, as JSON), logs nothing, and ends on SIGTERM.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tornado.web
 
+from bench.bcrypts import BcryptCount
+from bench.plugin import BenchPlugin
 from station.app import make_app
 from station.config import load_config
+from station.embedded import embedded_engines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tornado.httpserver import HTTPServer
 
 
 class EmptyHandler(tornado.web.RequestHandler):
-    """The least that Tornado does for a request: the baseline of every ratio."""
+    """The least that Tornado does for a request: the baseline of ratios."""
 
     def get(self) -> None:
         """Answer an empty JSON object."""
@@ -30,24 +43,46 @@ class EmptyHandler(tornado.web.RequestHandler):
 async def empty() -> None:
     """Serve the empty handler at every path."""
     application = tornado.web.Application([(r".*", EmptyHandler)], log_function=lambda _: None)
+    stopped = _stopped()
     _announce(application.listen(0, "127.0.0.1"))
-    await asyncio.Event().wait()
+    await stopped.wait()
 
 
 async def station() -> None:
-    """Serve Station as the environment configures it."""
-    app = make_app(load_config(os.environ))
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    """Serve one worker of Station as the environment configures it, and the plugin of the benchmark."""
+    app = make_app(load_config(os.environ), plugins=[BenchPlugin(BcryptCount())])
+    stopped = _stopped()
     async with app.lifespan():
         _announce(app.listen(0, "127.0.0.1"))
         await stopped.wait()
 
 
-def _announce(server: tornado.httpserver.HTTPServer) -> None:
+async def engines() -> None:
+    """Run the embedded engines on the data directory that the environment names."""
+    stopped = _stopped()
+    async with embedded_engines(Path(os.environ["STATION_DATA_DIR"])) as endpoints:
+        urls = {"mongodb_uri": endpoints.mongodb_uri, "redis_url": endpoints.redis_url}
+        print(json.dumps(urls), flush=True)
+        await stopped.wait()
+
+
+def _announce(server: HTTPServer) -> None:
     port = next(iter(server._sockets.values())).getsockname()[1]  # noqa: SLF001 - Tornado has no other way
     print(port, flush=True)
 
 
+def _stopped() -> asyncio.Event:
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    return stopped
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module(name).new_event_loop
+    return factory
+
+
 if __name__ == "__main__":
-    asyncio.run({"empty": empty, "station": station}[sys.argv[1]]())
+    server, loop = sys.argv[1], (sys.argv[2:] or ["asyncio"])[0]
+    with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+        runner.run({"empty": empty, "station": station, "engines": engines}[server]())
