@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,12 +17,13 @@ import subprocess
 import sys
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import pymongo
 import pytest
 import redis
+from exchange import own_words, secrets_of
 from hypothesis import settings
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
@@ -33,12 +35,16 @@ from station.app import Application, make_app
 from station.config import Config
 from station.embedded import Endpoints, embedded_engines
 from station.handlers import BaseHandler, Route, route
+from station.resources import Resources, open_resources
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
+    from leaks import Leaks
     from tornado.ioloop import IOLoop
+
+pytest_plugins = ["leaks"]  # tests/security/leaks.py
 
 # pytest-tornado would make asyncio create a loop of its own that nobody closes
 asyncio.set_event_loop(None)
@@ -116,6 +122,21 @@ def config(engines: Endpoints, m2m_settings: OAuthM2MConfig, tmp_path: Path) -> 
     )
 
 
+@pytest.fixture
+def engine_resources(io_loop: IOLoop, config: Config) -> Iterator[Resources]:
+    """The stores of ``config`` on the embedded engines; both are emptied in the end."""
+    opened = open_resources(config)
+    resources = io_loop.run_sync(opened.__aenter__)
+    yield resources
+
+    async def close() -> None:
+        await resources.database.client.drop_database(config.mongodb_database)
+        await resources.redis.flushdb()
+        await opened.__aexit__(None, None, None)
+
+    io_loop.run_sync(close)
+
+
 class ProbeHandler(BaseHandler):
     """A protected endpoint of the tests' own: GET needs bot:api, POST needs bot:write."""
 
@@ -149,18 +170,23 @@ def plugins() -> list[object]:
 
 
 @pytest.fixture
-def app(io_loop: IOLoop, config: Config, plugins: list[object]) -> Iterator[Application]:
+def app(
+    io_loop: IOLoop, config: Config, plugins: list[object], engines: Endpoints, leaks: Leaks
+) -> Iterator[Application]:
     """A running application (pytest-tornado serves it); its database is dropped in the end."""
+    leaks.keep(config.jwt_secret, config.jwt_secret_previous)
+    leaks.keep(config.internal_api_key, config.internal_api_key_previous)
     application = make_app(config, plugins=plugins)
     lifespan = application.lifespan()
     io_loop.run_sync(lifespan.__aenter__)
     yield application
     io_loop.run_sync(lambda: lifespan.__aexit__(None, None, None))
     assert config.mongodb_uri is not None
-    assert config.redis_url is not None
     with pymongo.MongoClient[dict[str, Any]](config.mongodb_uri) as mongodb:
+        for event in mongodb[config.mongodb_database]["audit_events"].find():
+            leaks.write("the audit", str(event))
         mongodb.drop_database(config.mongodb_database)
-    with redis.Redis.from_url(config.redis_url) as client:
+    with redis.Redis.from_url(engines.redis_url) as client:
         client.flushdb()
 
 
@@ -181,9 +207,14 @@ class Answer:
 class Wire:
     """Speaks HTTP to the application under test."""
 
-    def __init__(self, http_client: AsyncHTTPClient, base_url: str) -> None:
+    def __init__(self, http_client: AsyncHTTPClient, base_url: str, leaks: Leaks) -> None:
         self.base_url = base_url
         self._http = http_client
+        self._leaks = leaks
+
+    def at(self, base_url: str) -> Wire:
+        """The same for another application."""
+        return Wire(self._http, base_url, self._leaks)
 
     async def fetch(
         self,
@@ -221,6 +252,9 @@ class Wire:
         )
         response: HTTPResponse = await self._http.fetch(request, raise_error=False)
         assert response.code != 599, f"no answer: {response.error}"
+        self._leaks.keep(*secrets_of(request, response))
+        if response.code >= 400:
+            self._leaks.answer(f"{method} {path.partition('?')[0]}", response.body, own_words(request))
         return Answer(response.code, response.headers, response.body)
 
     async def admin(self, method: str, path: str, document: object = None, **more: Any) -> Answer:
@@ -248,9 +282,11 @@ class Wire:
 
 
 @pytest.fixture
-def wire(app: Application, http_client: AsyncHTTPClient, base_url: str, http_server: object) -> Wire:
+def wire(
+    app: Application, http_client: AsyncHTTPClient, base_url: str, http_server: object, leaks: Leaks
+) -> Wire:
     """Real HTTP to the application on the embedded engines."""
-    return Wire(http_client, base_url)
+    return Wire(http_client, base_url, leaks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,40 +297,60 @@ class Server:
     admin_key: str
     data_dir: Path
     log: Path
+    pid: int
+
+
+class Serve(Protocol):
+    """Run ``station serve`` in a directory, with the plugins oauth_m2m and demo and these settings."""
+
+    def __call__(self, data_dir: Path, **settings: str) -> contextlib.AbstractContextManager[Server]: ...
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def serve(leaks: Leaks) -> Serve:
+    """See `Serve`."""
+
+    @contextlib.contextmanager
+    def serving(data_dir: Path, **settings: str) -> Iterator[Server]:
+        log = data_dir / "stderr.log"
+        environ = {
+            "PATH": os.environ["PATH"],
+            "STATION_DATA_DIR": str(data_dir),
+            "STATION_PLUGINS": "oauth_m2m,demo",
+            "PORT": "0",
+            "INTERNAL_API_KEY": ADMIN_KEY,
+            "AUTH_BCRYPT_COST": "4",
+            "OAUTH_M2M_BCRYPT_COST": "4",
+            **settings,
+        }
+        command = [sys.executable, "-m", "station", "serve"]
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(
+                command, env=environ, cwd=data_dir, stdout=subprocess.PIPE, stderr=errors, text=True
+            ) as process,
+        ):
+            assert process.stdout is not None
+            too_late = threading.Timer(30, process.kill)
+            too_late.start()
+            try:
+                found = (re.search(r"Station listens on (\S+)", line) for line in process.stdout)
+                url = next((match[1] for match in found if match), None)
+                too_late.cancel()
+                assert url, log.read_text()
+                yield Server(url, ADMIN_KEY, data_dir, log, process.pid)
+            finally:
+                process.terminate()
+                process.wait()
+                leaks.keep(ADMIN_KEY, *(file.read_text().strip() for file in data_dir.glob("*.secret")))
+                leaks.write(f"the log of the server in {data_dir.name}", log.read_text(errors="replace"))
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, serve: Serve) -> Iterator[Server]:
     """A whole Station on embedded engines, with the plugins oauth_m2m and demo and without throttles."""
-    data_dir = tmp_path_factory.mktemp("server")
-    log = data_dir / "stderr.log"
-    environ = {
-        "PATH": os.environ["PATH"],
-        "STATION_DATA_DIR": str(data_dir),
-        "STATION_PLUGINS": "oauth_m2m,demo",
-        "PORT": "0",
-        "INTERNAL_API_KEY": ADMIN_KEY,
-        "AUTH_TOKEN_THROTTLE_LIMIT": "0",
-        "AUTH_FAILURE_THROTTLE_LIMIT": "0",
-        "AUTH_BCRYPT_COST": "4",
-        "OAUTH_M2M_BCRYPT_COST": "4",
-    }
-    command = [sys.executable, "-m", "station", "serve"]
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            command, env=environ, cwd=data_dir, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
-    ):
-        assert process.stdout is not None
-        too_late = threading.Timer(30, process.kill)
-        too_late.start()
-        try:
-            found = (re.search(r"Station listens on (\S+)", line) for line in process.stdout)
-            url = next((match[1] for match in found if match), None)
-            too_late.cancel()
-            assert url, log.read_text()
-            yield Server(url, ADMIN_KEY, data_dir, log)
-        finally:
-            process.terminate()
-            process.wait()
+    no_throttles = {"AUTH_TOKEN_THROTTLE_LIMIT": "0", "AUTH_FAILURE_THROTTLE_LIMIT": "0"}
+    with serve(tmp_path_factory.mktemp("server"), **no_throttles) as running:
+        yield running
