@@ -15,6 +15,7 @@ peer it cannot read. Who puts a proxy in front of a unix socket lists ``0.0.0.0/
 
 from __future__ import annotations
 
+import functools
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["client_address", "is_trusted", "parse_networks", "throttle_key"]
 
+_REMEMBERED = 4096  # answers: clients come from the same addresses again and again
+_LONGEST_REMEMBERED = 200
 _NO_ADDRESS = IPv4Address("0.0.0.0")  # noqa: S104 - names a peer without address, binds nothing
 
 # RFC 7239 6 writes IPv6 in brackets; some proxies add the port of the connection.
@@ -40,8 +43,15 @@ def client_address(peer: str, headers: HTTPHeaders, trusted: Sequence[IPv4Networ
     right as long as its entries are trusted too. The first untrusted entry is the client; a malformed one
     ends the walk and the entry before it counts.
     """
+    forwarded = headers.get("X-Forwarded-For", "") if trusted else ""
+    # what anybody may write must not fill the memory
+    walk = _walk if len(forwarded) > _LONGEST_REMEMBERED else _remembered_walk
+    return walk(peer, forwarded, tuple(trusted))
+
+
+def _walk(peer: str, forwarded: str, trusted: tuple[IPv4Network | IPv6Network, ...]) -> str:
     address = _parse(peer) or _NO_ADDRESS
-    for entry in reversed(headers.get("X-Forwarded-For", "").split(",")):
+    for entry in reversed(forwarded.split(",")):
         if not _contains(trusted, address):
             break
         hop = _parse_entry(entry)
@@ -51,11 +61,15 @@ def client_address(peer: str, headers: HTTPHeaders, trusted: Sequence[IPv4Networ
     return str(address)
 
 
+_remembered_walk = functools.lru_cache(_REMEMBERED)(_walk)
+
+
 def is_trusted(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
     """Whether the other end of the connection is a trusted proxy, whose headers may be believed."""
-    return _contains(trusted, _parse(peer) or _NO_ADDRESS)
+    return bool(trusted) and _contains(trusted, _parse(peer) or _NO_ADDRESS)
 
 
+@functools.lru_cache(_REMEMBERED)
 def throttle_key(address: str) -> str:
     """What a throttle counts an address as: IPv4 whole, IPv6 by its /64, which is one subscriber."""
     parsed = _parse(address) or _NO_ADDRESS

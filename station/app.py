@@ -19,27 +19,31 @@ from typing import TYPE_CHECKING, Any
 import tornado.web
 
 from station.audit import AuditLog, AuditStore
+from station.connections import Connections
 from station.errors import StartError
 from station.handlers import BaseHandler, NotFoundHandler, Route
+from station.http_server import Server
 from station.logging import log_request
+from station.messages import Messenger
 from station.migrations import Migrator
 from station.plugin_manager import PluginHost
 from station.resources import Resources, open_resources
 from station.security import PUBLIC, Security, SecurityScheme, http_methods, security_of
 from station.throttle import Throttle
+from station.workers import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from tornado.httpserver import HTTPServer
+    from tornado.httputil import HTTPServerRequest
 
     from station.config import Config
     from station.health import HealthCheck
 
 __all__ = ["Application", "RouteInfo", "make_app"]
 
-_MAX_BODY_SIZE = 1024 * 1024
-_MAX_HEADER_SIZE = 128 * 1024
+_LITERAL = re.compile(r"(?:[\w/-]|\\\W)*\$")  # a pattern that matches one text only
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,20 +56,29 @@ class RouteInfo:
 
 
 class Application(tornado.web.Application):
-    """A Station: its ``config``, ``plugins`` and ``routes``.
+    """A Station: its ``config``, ``plugins``, ``security_schemes``, ``rules`` and the ``routes`` they make.
 
-    Within `lifespan` it has its ``resources``, ``throttle`` and ``audit`` as well.
+    Within `lifespan` it has its ``resources``, ``throttle``, ``audit`` and ``messages`` as well.
     ``serving`` is False for a command, which changes nothing that nodes share merely because it runs.
+    ``worker`` says which of several processes that serve this one is. ``connections`` are its WebSockets, and
+    the answers that it streams.
     """
 
     resources: Resources
     throttle: Throttle
     audit: AuditLog
+    messages: Messenger
     health_checks: Sequence[HealthCheck] = ()
     serving: bool = True
+    worker: Worker = Worker()
 
     def __init__(
-        self, config: Config, plugins: PluginHost, rules: Sequence[Route], resources: Resources | None
+        self,
+        config: Config,
+        plugins: PluginHost,
+        rules: Sequence[Route],
+        security_schemes: Mapping[str, SecurityScheme],
+        resources: Resources | None,
     ) -> None:
         super().__init__(
             list(rules),
@@ -76,7 +89,11 @@ class Application(tornado.web.Application):
         )
         self.config = config
         self.plugins = plugins
+        self.rules = tuple(rules)
+        self.security_schemes = security_schemes
+        self.connections = Connections()
         self._given_resources = resources
+        self._literal_rules = _literal_rules(rules)
         self.routes = [
             RouteInfo(_path(rule), method, security)
             for rule in rules
@@ -85,12 +102,21 @@ class Application(tornado.web.Application):
         ]
 
     def listen(self, port: int, address: str | None = None, **kwargs: Any) -> HTTPServer:
-        """Listen for HTTP; bodies over 1 MiB are refused unread, and ``xheaders`` stays off.
+        """Listen for HTTP with a `station.http_server.Server`; ``kwargs`` are those of its ``listen``."""
+        server = Server(
+            self,
+            idle_seconds=self.config.idle_timeout_ms / 1000,
+            transfer_seconds=self.config.transfer_timeout_ms / 1000,
+        )
+        server.listen(port, address or "", **kwargs)
+        return server
 
-        A request with more than 128 KiB of headers gets no answer: Tornado closes the connection.
-        """
-        sizes: dict[str, Any] = {"max_body_size": _MAX_BODY_SIZE, "max_header_size": _MAX_HEADER_SIZE}
-        return super().listen(port, address or "", **sizes, **kwargs)
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        """Find a route (called by Tornado): one without a pattern at once, which most are."""
+        rule = self._literal_rules.get(request.path)
+        if rule is None:
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(request, rule.handler_class, rule.kwargs)
 
     def add_handlers(self, host_pattern: str, host_handlers: object) -> None:
         """Refuse: what is added past the hook ``station_handlers`` would pass by the audit."""
@@ -109,9 +135,10 @@ class Application(tornado.web.Application):
                 self.resources = self._given_resources
             else:
                 self.resources = await stack.enter_async_context(open_resources(self.config))
-            self.throttle = Throttle(self.resources.redis)
+            self.throttle = Throttle(self.resources.redis, self.resources.pipeline)
             retention = timedelta(days=self.config.audit_retention_days)
             self.audit = AuditLog(AuditStore(self.resources, retention))
+            self.messages = Messenger()
             if migrate:
                 await self._migrate()
             for name in self.plugins.names:
@@ -123,6 +150,9 @@ class Application(tornado.web.Application):
             # last in and first out, so that the plugins whose sinks get the last events are still there
             sinks = self.plugins.call("station_audit_sinks", app=self)
             await stack.enter_async_context(self.audit.running(sinks))
+            offered = self.plugins.call("station_messages", app=self)
+            warn = serving and self.config.production
+            await stack.enter_async_context(self.messages.running(offered, warn=warn))
             yield self
 
     def migrator(self) -> Migrator:
@@ -148,19 +178,32 @@ def make_app(
     problems = config.problems()
     host = PluginHost.load(config.plugins, extra=plugins, problems=problems)
     rules: list[Route] = []
+    schemes: dict[str, SecurityScheme] = {}
     try:
         rules += _routes(host, problems)
-        problems += _audit(rules, _security_schemes(config, host, problems))
+        schemes |= _security_schemes(config, host, problems)
+        problems += _audit(rules, schemes)
     except StartError as error:
         problems += error.problems
     if problems:
         raise StartError(problems)
-    return Application(config, host, rules, resources)
+    return Application(config, host, rules, schemes, resources)
+
+
+def _literal_rules(rules: Sequence[Route]) -> dict[str, Route]:
+    """The routes by path whose path is text, unless another one comes first there."""
+    literal: dict[str, Route] = {}
+    for rule in rules:
+        path = _path(rule)
+        first = next(other for other in rules if other is rule or other.regex.match(path))
+        if first is rule and _LITERAL.fullmatch(rule.regex.pattern):
+            literal[path] = rule
+    return literal
 
 
 def _path(rule: Route) -> str:
     """The path of a route as people read it."""
-    return re.sub(r"\\([^A-Za-z0-9])", r"\1", rule.regex.pattern.rstrip("$"))
+    return re.sub(r"\\([^A-Za-z0-9])", r"\1", rule.regex.pattern.removesuffix("$"))
 
 
 def _routes(host: PluginHost, problems: list[str]) -> list[Route]:

@@ -17,6 +17,7 @@
             ├── PreconditionFailed     412
             ├── ContentTooLarge        413
             ├── UnsupportedMediaType   415
+            ├── UpgradeRequired        426, naming the version of WebSocket
             ├── TooManyRequests        429, with Retry-After
             ├── InternalError          500
             └── ServiceUnavailable     503, with Retry-After
@@ -194,6 +195,17 @@ class UnsupportedMediaType(ProblemError):
 
     status = 415
     code = "unsupported-media-type"
+
+
+class UpgradeRequired(ProblemError):
+    """What is here speaks another protocol: WebSocket 13 (RFC 6455 4.2.2, RFC 9110 15.5.22)."""
+
+    status = 426
+    code = "upgrade-required"
+
+    def __init__(self) -> None:
+        headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        super().__init__("Open this as a WebSocket of version 13.", headers=headers)
 
 
 class TooManyRequests(ProblemError):

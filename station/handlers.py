@@ -15,30 +15,41 @@ request id and security headers. Override `response_error` to speak another erro
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import os
 import re
-import uuid
+import time
 import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marshmallow import Schema, ValidationError
+from tornado.httputil import HTTPHeaders, format_timestamp
+from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from station import addresses, errors
 from station.audit import Actor, Event, refusal_reason
 from station.audit.models import actor_context
+from station.connections import LongLivedHandler
 from station.logging import request_id_context
+from station.openapi import PROBLEM
 from station.security import http_methods, public
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from tornado.web import RequestHandler
+
     from station.app import Application
     from station.audit.models import ActorKind
+    from station.openapi import ErrorFormat
 
 __all__ = ["BaseHandler", "NotFoundHandler", "Route", "route"]
 
@@ -85,15 +96,16 @@ def route(
     return Route(pattern, handler, kwargs)
 
 
-class BaseHandler(RequestHandler):
+class BaseHandler(LongLivedHandler):
     """A handler that speaks JSON: request id, security headers, CORS, body limit, problem details.
 
     ``max_body_size`` is how many bytes of body it reads (413 beyond); Tornado itself reads no more than
     1 MiB on any path. ``audit_action`` is what the audit calls a refusal, ``audit_client_id`` the client that
-    a refused request claims to come from.
+    a refused request claims to come from. ``error_format`` tells /openapi.json what `response_error` makes.
     """
 
     application: Application
+    error_format: ClassVar[ErrorFormat] = PROBLEM
     max_body_size: ClassVar[int] = 64 * 1024
     audit_action: str = "request.refused"
     audit_client_id: str = ""
@@ -103,9 +115,8 @@ class BaseHandler(RequestHandler):
     def request_id(self) -> str:
         """The id of this request, in the answer's X-Request-ID and in every log line."""
         if not hasattr(self, "_request_id"):
-            inbound = self.request.headers.get("X-Request-ID", "")
-            believed = self._from_trusted_proxy() and _REQUEST_ID.fullmatch(inbound)
-            self._request_id = inbound if believed else uuid.uuid4().hex
+            inbound = self.request.headers.get("X-Request-ID", "") if self._from_trusted_proxy() else ""
+            self._request_id = inbound if _REQUEST_ID.fullmatch(inbound) else os.urandom(16).hex()
         return self._request_id
 
     @property
@@ -131,15 +142,23 @@ class BaseHandler(RequestHandler):
         """Say who makes this request, for the audit: decorators do that once they know."""
         self._actor = (kind, actor_id)
 
+    def clear(self) -> None:
+        """Begin an answer (called by Tornado, whose own formats the date anew for each)."""
+        self._headers = HTTPHeaders({"Date": _date(int(time.time()))})
+        self.set_default_headers()
+        self._write_buffer = []
+        self._status_code = 200
+        self._reason = HTTPStatus.OK.phrase
+
     def set_default_headers(self) -> None:
         """Give every answer, errors included, its request id, security and CORS headers."""
         request_id_context.set(self.request_id)
         # weakly: the context of an idle connection outlives the request and its body
         actor_context.set(_actor_of(weakref.ref(self)))
-        self.clear_header("Server")
-        self.set_header("X-Request-ID", self.request_id)
+        # these are constants, or checked: what set_header looks for in a value is not in them
+        self._headers["X-Request-ID"] = self.request_id
         for name, value in _HEADERS.items():
-            self.set_header(name, value)
+            self._headers[name] = value
         config = self.application.config
         if config.production:
             self.set_header("Strict-Transport-Security", "max-age=31536000")
@@ -155,7 +174,8 @@ class BaseHandler(RequestHandler):
         """Refuse what no handler reads: bodies that are too large or compressed."""
         if len(self.request.body) > self.max_body_size:
             raise errors.ContentTooLarge(f"At most {self.max_body_size} bytes are read here.")
-        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        encodings = self.request.headers.get_list("Content-Encoding")
+        if encodings and ",".join(encodings).lower() != "identity":
             raise errors.UnsupportedMediaType(
                 "A compressed body is not read: send it without Content-Encoding."
             )
@@ -179,7 +199,7 @@ class BaseHandler(RequestHandler):
     def write_json(self, body: object, status: int = 200) -> None:
         """Answer a JSON document."""
         self.set_status(status)
-        self.set_header("Content-Type", "application/json")
+        self._headers["Content-Type"] = "application/json"
         self.write(json.dumps(body))
 
     def load_json(self, schema: Schema) -> Any:
@@ -224,7 +244,15 @@ class BaseHandler(RequestHandler):
         for name, value in error.headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", error.content_type)
-        self.finish(json.dumps(error.body(self.request_id)))
+        super().finish(json.dumps(error.body(self.request_id)))
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """Finish the answer; what Tornado's WebSocketHandler refuses in plain text is raised, and so JSON."""
+        if self._status_code >= 400 and isinstance(self, WebSocketHandler):
+            is_json = self._write_buffer or isinstance(chunk, dict)
+            if not is_json:
+                raise _no_websocket(self._status_code)
+        return super().finish(chunk)
 
     def log_exception(
         self,
@@ -233,6 +261,9 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Log failures of ours with their cause; a refusal is one debug line."""
+        if isinstance(value, (StreamClosedError, WebSocketClosedError)):
+            _log.debug("the connection was closed before everything was sent")
+            return
         status = value.status_code if isinstance(value, HTTPError) else 500
         status = self.response_error(value, status).status
         if status < 500:
@@ -249,6 +280,9 @@ class BaseHandler(RequestHandler):
 
     def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
         """Refuse an Origin that is no URL as well, which Tornado fails to parse."""
+        headers = self.request.headers
+        if not headers.get_list("Origin") and not headers.get_list("Sec-Fetch-Site"):
+            return None  # a program: `get` takes ten times as long to find out
         try:
             return super()._check_cross_origin(check)
         except ValueError:
@@ -287,6 +321,11 @@ class NotFoundHandler(BaseHandler):
         return _problem(404)
 
 
+@functools.lru_cache(2)
+def _date(now: int) -> str:
+    return format_timestamp(now)
+
+
 def _actor_of(reference: weakref.ref[BaseHandler]) -> Callable[[], Actor]:
     def describe() -> Actor:
         handler = reference()
@@ -313,6 +352,13 @@ def _problem(status: int) -> errors.ProblemError:
         error.status, error.code = status, f"http-{status}"
         return error
     return errors.InternalError("Station failed to answer; the request id finds the reason in its log.")
+
+
+def _no_websocket(status: int) -> errors.ProblemError:
+    """Why a WebSocket is not opened."""
+    if status == 400:
+        return errors.BadRequest("This is a WebSocket, and the request is not its handshake (RFC 6455 4.1).")
+    return errors.UpgradeRequired() if status == 426 else _problem(status)
 
 
 def _flatten(messages: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:

@@ -11,8 +11,11 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
+from marshmallow import Schema, fields
+
 from station import hookimpl
 from station.handlers import BaseHandler, Route, route
+from station.openapi import describe
 from station.security import public
 
 if TYPE_CHECKING:
@@ -34,10 +37,23 @@ class HealthCheck:
     run: Callable[[], Awaitable[object]]
 
 
+class LivenessSchema(Schema):
+    """``{"status": "live"}``."""
+
+    status = fields.String(required=True)
+
+
+class ReadinessSchema(LivenessSchema):
+    """``status``, and every check by its name: ``ok`` or ``failed``."""
+
+    checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
 class LiveHandler(BaseHandler):
     """``GET /health/live``."""
 
     @public
+    @describe(responses={200: LivenessSchema})
     def get(self) -> None:
         """Answer 200."""
         self.write_json({"status": "live"})
@@ -47,6 +63,7 @@ class ReadyHandler(BaseHandler):
     """``GET /health/ready``."""
 
     @public
+    @describe(responses={200: ReadinessSchema, 503: ReadinessSchema})
     async def get(self) -> None:
         """Answer 200 if every check holds, else 503."""
         checks = self.application.health_checks

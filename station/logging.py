@@ -50,6 +50,9 @@ def configure_logging(env: str, level: int = logging.INFO) -> None:
 def log_request(handler: RequestHandler) -> None:
     """Write the access log's line for an answered request (Tornado's ``log_function``)."""
     status = handler.get_status()
+    level = logging.INFO if status < 500 else logging.WARNING
+    if not _access_log.isEnabledFor(level):
+        return
     request = handler.request
     milliseconds = round(1000 * request.request_time(), 1)
     fields = {
@@ -59,7 +62,6 @@ def log_request(handler: RequestHandler) -> None:
         "milliseconds": milliseconds,
         "address": getattr(handler, "client_address", request.remote_ip),
     }
-    level = logging.INFO if status < 500 else logging.WARNING
     _access_log.log(
         level, "%s %s %d %.1f ms", request.method, request.path, status, milliseconds, extra=fields
     )

@@ -25,14 +25,15 @@ import re
 import sys
 import threading
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import bcrypt
 
 from station.errors import ServiceUnavailable
+from station.fair_pool import FairPool, PoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -86,18 +87,25 @@ class Verified:
 class PasswordHasher:
     """Makes and verifies hashes at ``cost`` in ``workers`` threads, with ``queue_size`` more jobs waiting.
 
-    Both methods raise `station.errors.ServiceUnavailable` at once when all places are taken.
+    Both methods raise `station.errors.ServiceUnavailable` at once when all places are taken. Who asks a lot,
+    by ``source``, keeps nobody else waiting: see `station.fair_pool.FairPool`.
     """
 
     def __init__(self, cost: int = 12, *, workers: int = _WORKERS, queue_size: int = _QUEUE_SIZE) -> None:
         self.cost = cost
         self._dummy_salt = self.new_salt()
-        self._places = threading.BoundedSemaphore(workers + queue_size)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt", initializer=_lower_priority)
+        self._pool = FairPool(workers, queue_size=queue_size, name="bcrypt", initializer=_lower_priority)
 
     def close(self) -> None:
         """End the threads after the jobs they are at; jobs that still wait are cancelled."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
+
+    def check(self, source: str = "") -> None:
+        """Raise `station.errors.ServiceUnavailable` now if another job of this source would be refused."""
+        try:
+            self._pool.check(source)
+        except PoolFull as error:
+            raise _full() from error
 
     @staticmethod
     def new_salt() -> str:
@@ -114,13 +122,18 @@ class PasswordHasher:
         cost = self.cost if cost is None else cost
         if not _SALT.fullmatch(salt):
             raise ValueError("not a bcrypt salt of 22 characters")
-        digest = await self._run(_digest, secret, salt, cost)
+        digest = await self._run(partial(_digest, secret, salt, cost))
         return f"$bcrypt-sha256$v=2,t=2b,r={cost}${salt}${digest}"
 
     async def verify(
-        self, candidates: Sequence[bytes], hashes: Sequence[str], *, ended: Collection[int] = ()
+        self,
+        candidates: Sequence[bytes],
+        hashes: Sequence[str],
+        *,
+        ended: Collection[int] = (),
+        source: str = "",
     ) -> Verified | None:
-        """The first candidate that one of ``hashes`` was made from, or None.
+        """The first candidate that one of ``hashes`` was made from, or None; ``source`` says who asks.
 
         All candidates are tried in one job, in one place of the queue. Hashes that share salt and cost take
         one bcrypt per candidate together. None always costs one bcrypt of the configured cost per candidate:
@@ -145,20 +158,22 @@ class PasswordHasher:
                     _digest(candidate, self._dummy_salt, cost)
             return found
 
-        return await self._run(work)
+        return await self._run(work, source)
 
-    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        if not self._places.acquire(blocking=False):
-            raise ServiceUnavailable("Too many secrets are being verified; try again later.", retry_after=1)
+    async def _run(self, work: Callable[[], T], source: str = "") -> T:
         try:
-            job = self._pool.submit(work, *arguments)
+            job = self._pool.submit(work, source=source)
+        except PoolFull as error:
+            raise _full() from error
         except RuntimeError as error:  # closed
-            self._places.release()
             raise ServiceUnavailable("Station is stopping; try again later.", retry_after=1) from error
         # The job gives its place back, not the caller, who may be cancelled: a waiting job then ends at
         # once, a running one keeps its place until its thread is free.
-        job.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(job)
+
+
+def _full() -> ServiceUnavailable:
+    return ServiceUnavailable("Too many secrets are being verified; try again later.", retry_after=1)
 
 
 def parse_hash(stored: str) -> StoredHash:

@@ -61,12 +61,14 @@ class PluginHost:
         from station import health  # noqa: PLC0415 - the core's own plugins import the core
         from station.audit import plugin as audit  # noqa: PLC0415
         from station.auth import plugin as auth  # noqa: PLC0415
+        from station.openapi import plugin as openapi  # noqa: PLC0415
 
         found: list[str] = [] if problems is None else problems
         host = cls()
         host._register(auth, "auth", found)
         host._register(health, "health", found)
         host._register(audit, "audit", found)
+        host._register(openapi, "openapi", found)
         installed = installed_plugins()
         for name in names:
             if name not in installed:

@@ -30,6 +30,8 @@ from tornado.web import RequestHandler
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+    from station.openapi import ErrorFormat
+
 __all__ = ["PUBLIC", "Security", "SecurityScheme", "demand", "http_methods", "public", "security_of"]
 
 _ENFORCED = "__station_enforced__"  # on the wrapper of a method
@@ -59,12 +61,18 @@ class SecurityScheme:
 
     ``name`` is what `Security.scheme` refers to. ``openapi`` maps names to OpenAPI's Security Scheme Objects,
     any one of which satisfies it. ``scopes`` is the closed catalogue of scopes (name to description), or
-    None if any scope may be asked for.
+    None if any scope may be asked for; documents for everybody do not name ``private_scopes``.
+
+    ``refusals`` are the statuses with which it refuses (403 is understood where scopes are asked for), and
+    ``error_format`` their JSON if it is not that of the handler's other errors.
     """
 
     name: str
     openapi: Mapping[str, Mapping[str, object]]
     scopes: Mapping[str, str] | None = None
+    private_scopes: frozenset[str] = frozenset()
+    refusals: tuple[int, ...] = (401,)
+    error_format: ErrorFormat | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,6 +11,12 @@ Where only failures count, ask before the work and count after it::
     if not await verify(secret):
         await throttle.count("failure", address, limit)
 
+What a request asks first can travel with what it asks last (`Throttle.admit`)::
+
+    admission = throttle.admit(Check("failure", address, failures), Hit("token", client, limit))
+    ...                                  # prepare the answer
+    await admission.settled()            # and let it go, or refuse with 429
+
 Requests that are under way together can pass the same `Throttle.check`, so a burst overshoots a limit on
 failures by what runs at once. Without Redis nothing can be counted, and nothing passes: 503.
 """
@@ -25,11 +31,16 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisClusterException, RedisError
 
 from station.errors import ServiceUnavailable, TooManyRequests
+from station.pipeline import Read, TurnPipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis.asyncio import Redis, RedisCluster
 
-__all__ = ["Limit", "Throttle"]
+    from station.pipeline import Counted, Turn
+
+__all__ = ["Admission", "Check", "Hit", "Limit", "Throttle"]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9@+._:/-]{1,200}")
 
@@ -49,42 +60,98 @@ class Throttle:
     hold any text. Every method raises `station.errors.ServiceUnavailable` when Redis does not answer.
     """
 
-    def __init__(self, redis: Redis | RedisCluster) -> None:
+    def __init__(self, redis: Redis | RedisCluster, pipeline: TurnPipeline | None = None) -> None:
         self._redis = redis
+        self._pipeline = pipeline or TurnPipeline(redis)
 
     async def hit(self, name: str, key: str, limit: Limit) -> None:
         """Count one; `station.errors.TooManyRequests` when that is more than the limit."""
-        if limit.limit:
-            hits, expires_in_ms = await self._window("INCR", name, key, limit)
-            if hits > limit.limit:
-                raise _refusal(expires_in_ms)
+        await self.admit(Hit(name, key, limit)).settled()
 
     async def check(self, name: str, key: str, limit: Limit) -> None:
         """Count nothing; `station.errors.TooManyRequests` when the limit is reached already."""
-        if limit.limit:
-            hits, expires_in_ms = await self._window("GET", name, key, limit)
-            if hits >= limit.limit:
-                raise _refusal(expires_in_ms)
+        await self.admit(Check(name, key, limit)).settled()
 
     async def count(self, name: str, key: str, limit: Limit) -> None:
         """Count one, however many there are: a failure that the next `check` shall see."""
         if limit.limit:
-            await self._window("INCR", name, key, limit)
+            turn = self._pipeline.turn()
+            turn.count(_redis_key(name, key), window_ms=limit.window_ms)
+            await turn.flushed()
 
-    async def _window(self, command: str, name: str, key: str, limit: Limit) -> tuple[int, int]:
-        """The hits in the window after ``command`` ran on it, and in how many milliseconds it ends."""
-        redis_key = _redis_key(name, key)
+    def admit(self, *questions: Hit | Check) -> Admission:
+        """Ask several throttles at once, in the round trip of this turn of the loop; see `Admission`."""
+        asked = [one for one in questions if one.limit.limit]
+        return Admission(self._redis, self._pipeline.turn() if asked else None, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The question whether one more may pass, which is counted."""
+
+    name: str
+    key: str
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The question whether anything may pass, which counts nothing."""
+
+    name: str
+    key: str
+    limit: Limit
+
+
+class Admission:
+    """The answer of throttles that were asked, which is known when `settled` returns.
+
+    Until then what is asked for can be prepared: it must not leave, and not even be refused for another
+    reason.
+    """
+
+    __slots__ = ("_asked", "_redis", "_refused", "_turn")
+
+    def __init__(
+        self, redis: Redis | RedisCluster, turn: Turn | None, questions: Sequence[Hit | Check]
+    ) -> None:
+        self._redis = redis
+        self._turn = turn
+        self._refused: TooManyRequests | None = None
+        self._asked: list[tuple[str, Hit | Check, Counted | Read]] = []
+        if turn is None:
+            return
+        for one in questions:
+            key = _redis_key(one.name, one.key)
+            counted = isinstance(one, Hit)
+            asked = turn.count(key, window_ms=one.limit.window_ms) if counted else turn.get(key)
+            self._asked.append((key, one, asked))
+
+    async def settled(self) -> None:
+        """Return if all let it pass; `station.errors.TooManyRequests` for the first that does not."""
+        if self._turn is None:
+            return
+        if self._refused is not None:
+            raise self._refused
+        await self._turn.flushed()
+        for key, question, asked in self._asked:
+            if isinstance(asked, Read):
+                refused = int(asked.value or 0) >= question.limit.limit
+            else:
+                refused = asked.hits > question.limit.limit
+            if refused:
+                self._refused = _refusal(await self._expires_in_ms(key, question.limit))
+                raise self._refused
+
+    async def _expires_in_ms(self, key: str, limit: Limit) -> int:
+        """When the window ends; one that has lost its end gets it back."""
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.execute_command(command, redis_key)
-                # NX keeps the window that is open. It is sent each time, GET included, because a
-                # connection lost after INCR would otherwise leave a count that never expires.
-                pipe.pexpire(redis_key, limit.window_ms, nx=True)
-                pipe.pttl(redis_key)
-                hits, _, expires_in_ms = await pipe.execute()
+                pipe.pexpire(key, limit.window_ms, nx=True)
+                pipe.pttl(key)
+                return int((await pipe.execute())[1])
         except (RedisError, RedisClusterException) as error:
             raise ServiceUnavailable("A store of Station is away; try again later.") from error
-        return int(hits or 0), int(expires_in_ms)
 
 
 def _refusal(expires_in_ms: int) -> TooManyRequests:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from marshmallow import Schema, fields
+
 from plugins.oauth_m2m import ClientToken, client_authenticated, scopes
 from station import hookimpl
 from station.handlers import BaseHandler, Route, route
+from station.openapi import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+class GreetingSchema(Schema):
+    """``{"greeting": "Hello, station-bot!"}``."""
+
+    greeting = fields.String(required=True)
 
 
 @client_authenticated
@@ -19,11 +28,13 @@ class GreetingHandler(BaseHandler):
     client_token: ClientToken
 
     @scopes("demo:read")
+    @describe(responses={200: GreetingSchema})
     def get(self) -> None:
         """Greet the calling machine by name."""
         self.write_json({"greeting": f"Hello, {self.client_token.client_id}!"})
 
     @scopes("demo:write")
+    @describe(responses={204: None})
     def put(self) -> None:
         """Accept a new greeting, and forget it."""
         self.set_status(204)

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 CLIENT_ID = r"[a-z0-9-]{1,128}"
+CLIENT_SECRET = r"[\x21-\x7e]{32,128}"  # noqa: S105 - the pattern of one
+SCOPE = r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]+"  # as `is_registrable` reads it
 _MAX_SCOPE = 2000  # both spellings of the scope in a token then leave its header under 8 KiB
 
 
@@ -61,17 +63,19 @@ class Digits(fields.Integer):
 
 def client_id(**options: Any) -> fields.String:
     """1 to 128 characters of a-z, 0-9 and hyphen: no id of a user, which begins with ``usr_``, is one."""
-    return fields.String(validate=_client_id, **options)
+    return fields.String(validate=_client_id, metadata={"pattern": f"^{CLIENT_ID}$"}, **options)
 
 
 def client_secret(**options: Any) -> fields.String:
     """A secret that an operator chose."""
-    return fields.String(validate=_client_secret, load_only=True, **options)
+    return fields.String(
+        validate=_client_secret, load_only=True, metadata={"pattern": f"^{CLIENT_SECRET}$"}, **options
+    )
 
 
 def scope() -> fields.String:
     """One scope."""
-    return fields.String(validate=_scope)
+    return fields.String(validate=_scope, metadata={"pattern": f"^{SCOPE}$"})
 
 
 def scopes(**options: Any) -> fields.List[str]:
@@ -91,7 +95,7 @@ def token_ttl(**options: Any) -> fields.Integer:
 
 def is_client_secret(text: str) -> bool:
     """Whether an operator may choose it: 32 to 128 characters of visible ASCII."""
-    return re.fullmatch(r"[\x21-\x7e]{32,128}", text) is not None
+    return re.fullmatch(CLIENT_SECRET, text) is not None
 
 
 def messages_of(error: ValidationError) -> list[str]:

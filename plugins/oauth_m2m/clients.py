@@ -1,29 +1,25 @@
-"""ClientService: register, authenticate, find, change and delete clients."""
+"""ClientService: register, find, change and delete clients."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from plugins.oauth_m2m import reasons
-from plugins.oauth_m2m.errors import InvalidClient
 from plugins.oauth_m2m.hashes import imported_secrets
-from plugins.oauth_m2m.models import AuthenticatedClient, Client, ClientQuery, ClientSecret, new_generation
+from plugins.oauth_m2m.models import Client, ClientQuery, ClientSecret, new_generation
 from plugins.oauth_m2m.secret_format import generate_secret
-from station.errors import ServiceUnavailable, ValidationFailed
+from station.errors import ValidationFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from plugins.oauth_m2m.credentials import ClientCredentials
-    from plugins.oauth_m2m.models import ClientChange, ClientPage, Registration
+    from plugins.oauth_m2m.mirror import Propagation
+    from plugins.oauth_m2m.models import ClientChange, ClientPage, Confirmation, Registration
     from plugins.oauth_m2m.stores import ClientStore
     from station.audit import AuditLog, Change
-    from station.errors import Reason
     from station.passwords import PasswordHasher
 
 __all__ = ["ClientService"]
@@ -40,12 +36,15 @@ class ClientService:
     def __init__(
         self,
         store: ClientStore,
+        *,
+        propagation: Propagation,
         hasher: PasswordHasher,
         catalogue: Mapping[str, str] | None,
         audit: AuditLog,
     ) -> None:
         self._audit = audit
         self._store = store
+        self._propagation = propagation
         self._hasher = hasher
         self._catalogue = catalogue
 
@@ -71,26 +70,6 @@ class ClientService:
         await self._check_catalogue("client.registered", registration.client_id, registration.scopes)
         return await self._insert(registration, *self._imported(hashes))
 
-    async def authenticate(self, credentials: ClientCredentials) -> AuthenticatedClient:
-        """Return the client whose live secret was presented, and which it was (RFC 6749 2.3.1).
-
-        Unknown, disabled, expired and wrong are one `InvalidClient` after the same bcrypt work, which
-        depends on the request alone: without a live secret the hasher works on a dummy.
-        """
-        client = await self._store.find(credentials.client_id)
-        live, ended = ((), ()) if client is None else _secrets(client, _now())
-        known = (*live, *ended)
-        verified = await self._hasher.verify(
-            credentials.secrets, [secret.hash for secret in known], ended=range(len(live), len(known))
-        )
-        if client is None:
-            raise InvalidClient(reasons.unknown(credentials.client_id))
-        if verified is None or verified.ended:
-            raise InvalidClient(_why_not(client, live, known[verified.hash] if verified else None))
-        if verified.outdated and len(live) == 1:
-            await self._rehash(client, live[0], credentials.secrets[verified.candidate])
-        return AuthenticatedClient(client, live[verified.hash])
-
     async def get(self, client_id: str) -> Client:
         """The client of this id; `NotFound` if there is none."""
         return await self._store.get(client_id)
@@ -111,8 +90,8 @@ class ClientService:
 
     async def change(
         self, client_id: str, change: ClientChange, *, versions: Collection[int] | None = None
-    ) -> Client:
-        """Change a client in one step and return it as it is then.
+    ) -> tuple[Client, Confirmation]:
+        """Change a client in one step and return it as it is then, and which processes know.
 
         Disabling it ends its live tokens for good; a scope that it loses, its live tokens lose at once.
         Raises `NotFound`, and `ValidationFailed` for scopes outside a closed catalogue or hashes that cannot
@@ -128,12 +107,16 @@ class ClientService:
         async with self._change(_action(change), client_id) as event:
             before, after = await self._store.update(client_id, changes, versions)
             event.before, event.after = before.audited(), after.audited()
-        return after
+            confirmation = await self._propagation.client_changed(after)
+            event.detail = confirmation.audited()
+        return after, confirmation
 
     async def delete(self, client_id: str, *, versions: Collection[int] | None = None) -> None:
         """Delete a client; its live tokens end, and registering its id again revives none. `NotFound`."""
         async with self._change("client.deleted", client_id) as event:
-            event.before = (await self._store.delete(client_id, versions)).audited()
+            deleted = await self._store.delete(client_id, versions)
+            event.before = deleted.audited()
+            event.detail = (await self._propagation.client_deleted(deleted)).audited()
 
     async def _insert(self, registration: Registration, salt: str, made: tuple[ClientSecret, ...]) -> Client:
         now = made[0].created_at
@@ -170,28 +153,6 @@ class ClientService:
         if self._catalogue is not None and (unknown := [s for s in scopes if s not in self._catalogue]):
             async with self._change(action, client_id):
                 raise ValidationFailed({"scopes": [f"{scope} is not in the catalogue." for scope in unknown]})
-
-    async def _rehash(self, client: Client, secret: ClientSecret, plain: bytes) -> None:
-        """Move a client's only live secret to the configured cost; if the pool is full, another time."""
-        salt = self._hasher.new_salt()
-        with contextlib.suppress(ServiceUnavailable):
-            stored = await self._hasher.hash(plain, salt=salt)
-            await self._store.replace_hash(client, secret, salt=salt, new_hash=stored)
-
-
-def _secrets(client: Client, now: datetime) -> tuple[tuple[ClientSecret, ...], tuple[ClientSecret, ...]]:
-    """The live secrets, and those that have ended and that the same bcrypt checks: the operator is told."""
-    live = client.live_secrets(now)
-    ended = [secret for secret in client.secrets if client.is_active and not secret.is_live(now)]
-    return live, tuple(secret for secret in ended if client.salt in secret.hash)
-
-
-def _why_not(client: Client, live: Sequence[ClientSecret], ended: ClientSecret | None) -> Reason:
-    if not client.is_active:
-        return reasons.inactive(client.client_id)
-    if ended is not None:
-        return reasons.expired_secret(client.client_id, ended.id)
-    return reasons.wrong_secret(client.client_id) if live else reasons.expired_secret(client.client_id)
 
 
 def _action(change: ClientChange) -> str:

@@ -82,3 +82,14 @@ class OAuthM2MConfig:
     client_auth_methods: tuple[str, ...] = setting(
         "The ways in which clients may authenticate (RFC 7591 2).", default=_METHODS, parse=_methods
     )
+    cache_size: int = setting(
+        "How many clients, verified tokens and verified secrets each process keeps in memory.",
+        default=10_000,
+        parse=integer(minimum=1, maximum=10_000_000),
+    )
+    revocation_max_staleness_ms: int = setting(
+        "For how many milliseconds MongoDB may be silent before protected handlers answer 503: for so long a "
+        "process that is cut off may accept a token that was revoked elsewhere.",
+        default=15_000,
+        parse=integer(minimum=1000, maximum=600_000),
+    )

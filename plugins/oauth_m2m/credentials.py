@@ -19,6 +19,8 @@ from plugins.oauth_m2m.parameters import form_decode, query_names
 from plugins.oauth_m2m.reasons import MALFORMED_CREDENTIALS, METHOD_OFF, NO_CREDENTIALS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from plugins.oauth_m2m.parameters import Parameters
 
 __all__ = [
@@ -48,7 +50,7 @@ class ClientCredentials:
 
 
 def read_client_credentials(
-    authorization: str | None, parameters: Parameters, *, methods: frozenset[str]
+    authorization: str | None, parameters: Parameters, *, methods: Collection[str]
 ) -> ClientCredentials:
     """The one way in which the client authenticates, among the ``methods`` that are on.
 

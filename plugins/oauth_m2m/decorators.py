@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from plugins.oauth_m2m.connections import demand_scopes
 from plugins.oauth_m2m.credentials import (
     claimed_client_id,
     is_bearer,
     read_bearer_token,
     read_client_credentials,
 )
-from plugins.oauth_m2m.errors import BearerError, InsufficientScope, InvalidClient, InvalidRequest
-from plugins.oauth_m2m.reasons import auditable_client_id, lacks_scopes
+from plugins.oauth_m2m.errors import BearerError, InvalidClient, InvalidRequest
+from plugins.oauth_m2m.reasons import auditable_client_id
 from plugins.oauth_m2m.scope import is_scope_token
 from plugins.oauth_m2m.services import services_of
+from station.errors import ResponseError
 from station.security import Security, demand
+from station.throttle import Check, Hit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from plugins.oauth_m2m.handlers.oauth import OAuthHandler
     from plugins.oauth_m2m.models import ClientToken
     from station.handlers import BaseHandler
+    from station.throttle import Admission
 
 __all__ = [
     "CLIENT",
@@ -51,12 +55,11 @@ async def _enforce_token(handler: Any, security: Security) -> None:
         token = read_bearer_token(request.headers.get("Authorization"), query=request.query)
         handler.client_token = caller = await services.tokens.verify(token)
         handler.identify("client", caller.client_id)
-        if missing := security.scopes - caller.scopes:
-            reason = lacks_scopes(caller.client_id, sorted(missing))
-            raise InsufficientScope(sorted(security.scopes), reason)
+        demand_scopes(caller, security.scopes)
     except BearerError as error:
         error.name_resource(services.discovery.resource_metadata)
         raise
+    handler.when_long_lived(services.connections.watch, token, caller, security.scopes)
 
 
 client_authenticated: Callable[[T], T] = demand(Security(CLIENT), _enforce_token)
@@ -80,7 +83,8 @@ async def _enforce_secret(handler: OAuthHandler, _security: Security) -> None:
     """Set ``client`` and ``client_secret`` from the credentials, in the order that the wire rules fix.
 
     Content type, size and repeats, then what the endpoint checks before it knows who asks, then the
-    throttles, then the secret. Every failed authentication counts as a failure of its address.
+    throttles, then the secret. Every failed authentication counts as a failure of its address. A handler that
+    ``settles`` the throttles itself may prepare its answer meanwhile.
     """
     handler.audit_action = f"{handler.throttle_name}.refused"
     authorization = handler.request.headers.get("Authorization")
@@ -88,19 +92,26 @@ async def _enforce_secret(handler: OAuthHandler, _security: Security) -> None:
     claimed = claimed_client_id(authorization, parameters)
     handler.audit_client_id = auditable_client_id(claimed)
     handler.check_parameters(parameters)
-    await _throttle(handler, claimed)
+    handler.admission = admission = _admission(handler, claimed)
     services = services_of(handler.application)
-    methods = frozenset(services.settings.client_auth_methods)
     try:
-        credentials = read_client_credentials(authorization, parameters, methods=methods)
-        authenticated = await services.clients.authenticate(credentials)
-    except InvalidClient:
-        await _count_failure(handler)
+        credentials = read_client_credentials(
+            authorization, parameters, methods=services.settings.client_auth_methods
+        )
+        authenticated = await services.authenticator.authenticate(
+            credentials, admission=admission, source=handler.throttle_key
+        )
+    except ResponseError as error:
+        await admission.settled()  # a throttle refuses before everything else
+        if isinstance(error, InvalidClient):
+            await _count_failure(handler)
         raise
     handler.client, handler.client_secret = authenticated.client, authenticated.secret
     handler.parameters = parameters
     handler.identify("client", handler.client.client_id)
-    services.secrets.note_use(authenticated, address=handler.client_address)
+    services.uses.note(authenticated, address=handler.client_address)
+    if not handler.settles:
+        await admission.settled()
 
 
 client_secret_authenticated: Callable[[T], T] = demand(Security(CLIENT_SECRET), _enforce_secret)
@@ -121,7 +132,7 @@ async def _enforce_either(handler: OAuthHandler, security: Security) -> None:
     await _enforce_token(handler, security)
     caller: ClientToken = handler.client_token  # type: ignore[attr-defined] # set by _enforce_token
     handler.audit_action = f"{handler.throttle_name}.refused"
-    await _throttle(handler, caller.client_id)
+    await _admission(handler, caller.client_id).settled()
     handler.caller_id, handler.caller_scopes = caller.client_id, caller.scopes
     handler.parameters = parameters
 
@@ -130,11 +141,14 @@ client_either_authenticated: Callable[[T], T] = demand(Security(CLIENT_EITHER), 
 """Demand a client, by its credentials or by its token, on a method of an `OAuthHandler`."""
 
 
-async def _throttle(handler: OAuthHandler, client_id: str | None) -> None:
+def _admission(handler: OAuthHandler, client_id: str | None) -> Admission:
+    """Ask the throttles of the endpoint and of failures; see `station.throttle.Admission`."""
     application, source = handler.application, handler.throttle_key
-    await application.throttle.check("failure", source, application.config.throttle("failure"))
-    limit = application.config.throttle(handler.throttle_name)
-    await application.throttle.hit(handler.throttle_name, f"{source}/{client_id or ''}", limit)
+    config = application.config
+    return application.throttle.admit(
+        Check("failure", source, config.throttle("failure")),
+        Hit(handler.throttle_name, f"{source}/{client_id or ''}", config.throttle(handler.throttle_name)),
+    )
 
 
 async def _count_failure(handler: BaseHandler) -> None:

@@ -54,6 +54,15 @@ class Extensions:
     checks: Mapping[str, IssuanceCheck] = dataclasses.field(default_factory=dict)
     seconds: float = _SECONDS
 
+    def __bool__(self) -> bool:
+        """Whether anybody has a say."""
+        return bool(self.claims or self.checks)
+
+    async def decide(self, claims: dict[str, object], issuance: Issuance) -> None:
+        """Let every check pass the token, then let the plugins add to its ``claims``."""
+        await self.check(issuance)
+        await self.add_claims(claims, issuance)
+
     async def check(self, issuance: Issuance) -> None:
         """Ask every check in order; the first that refuses decides."""
         for plugin, ask in self.checks.items():

@@ -13,20 +13,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticatedClient",
+    "Change",
     "Client",
     "ClientChange",
+    "ClientChanged",
     "ClientPage",
     "ClientQuery",
     "ClientSecret",
     "ClientToken",
+    "Confirmation",
     "IssuedToken",
     "KeyState",
+    "KeysChanged",
+    "Position",
     "Registration",
     "SecretAddition",
+    "SecretUse",
     "SigningKey",
     "SigningKeys",
     "TokenPage",
     "TokenRecord",
+    "TokenRevoked",
     "new_generation",
 ]
 
@@ -206,6 +213,16 @@ class ClientToken:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SecretUse:
+    """That a secret was used, when, and from which address."""
+
+    client_id: str
+    secret_id: str
+    at: datetime
+    address: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class IssuedToken:
     """An access token as it leaves: ``expires_in`` in seconds, ``scopes`` as granted."""
 
@@ -277,3 +294,58 @@ class SigningKeys:
     def audited(self) -> dict[str, object]:
         """What an audit event says of them."""
         return {key.kid: f"{key.alg} {key.state}" for key in self.keys}
+
+
+Position = tuple[int, int]
+"""A place in the order of all changes of MongoDB: the second, and the number within it (cluster time)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientChanged:
+    """A client was registered, changed or deleted.
+
+    ``client`` is as it is now, which may be newer than this change, and None once it is gone. ``version`` is
+    the one that this change made: 0 if it made none, None if it deleted the client.
+    """
+
+    position: Position
+    id: str
+    client: Client | None
+    version: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """A token was revoked, or its revocation ``forgotten`` because it has expired."""
+
+    position: Position
+    jti: str
+    forgotten: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """The signing keys have changed: they are ``keys`` now, and this change made this ``version`` of them."""
+
+    position: Position
+    keys: SigningKeys | None
+    version: int | None
+
+
+Change = ClientChanged | TokenRevoked | KeysChanged
+"""What a change stream tells."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How far a change has come: how many processes apply it, and how many live ones have not said so yet.
+
+    ``pending`` is None if it is not known which processes there are.
+    """
+
+    confirmed_by: int
+    pending: int | None
+
+    def audited(self) -> dict[str, object]:
+        """What the audit keeps."""
+        return {"confirmed_by": self.confirmed_by, "pending": self.pending}

@@ -6,6 +6,7 @@ rewrites control characters, which would change secrets; so the body is read her
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 _MALFORMED_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MAX_FIELDS = 100
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 class Parameters:
@@ -87,6 +89,8 @@ def parse_parameters(
 
 def form_decode(text: str) -> str:
     """Decode one name or value (RFC 6749 App. B): + is a space, %XX is a byte of UTF-8. Else `ValueError`."""
+    if "%" not in text and "+" not in text:
+        return text
     if _MALFORMED_PERCENT.search(text):
         raise ValueError("malformed percent-encoding")
     return unquote_to_bytes(text.replace("+", " ")).decode()
@@ -94,12 +98,15 @@ def form_decode(text: str) -> str:
 
 def query_names(query: str) -> frozenset[str]:
     """The names in a query, decoded; one that is malformed is no error."""
+    if not query:
+        return _NO_NAMES
     names = (field.partition("=")[0].replace("+", " ") for field in query.split("&"))
     return frozenset(
         unquote_to_bytes(name.encode(errors="replace")).decode(errors="replace") for name in names
     )
 
 
+@functools.lru_cache(64)
 def _media_type(content_type: str) -> tuple[str, str | None]:
     """Media type and charset, both compared without case (RFC 9110 8.3.1)."""
     media_type, *parameters = (part.strip(" \t").lower() for part in content_type.split(";"))
@@ -152,4 +159,4 @@ def _collect(pairs: Iterable[tuple[str, object]], recognised: frozenset[str]) ->
 
 def _is_unicode(text: str) -> bool:
     """Whether the text has no lone surrogate, which a JSON escape can smuggle in (RFC 8259 8.2)."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

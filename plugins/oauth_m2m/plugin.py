@@ -18,9 +18,11 @@ from plugins.oauth_m2m.handlers import (
     whoami,
 )
 from plugins.oauth_m2m.migrations import MIGRATIONS
+from plugins.oauth_m2m.oauth_schemas import OAUTH_ERROR
 from plugins.oauth_m2m.scope import INTROSPECT
-from plugins.oauth_m2m.services import Services, catalogue, open_services
+from plugins.oauth_m2m.services import NAME, Services, catalogue, open_services, services_of
 from station import hookimpl
+from station.health import HealthCheck
 from station.security import SecurityScheme
 
 if TYPE_CHECKING:
@@ -68,9 +70,16 @@ def station_security_schemes(settings: OAuthM2MConfig, scopes: Mapping[str, str]
     bearer = {"type": "oauth2", "flows": flow}
     basic = {"type": "http", "scheme": "basic"}
     return [
-        SecurityScheme(CLIENT, {CLIENT: bearer}, scopes=known),
-        SecurityScheme(CLIENT_SECRET, {CLIENT_SECRET: basic}),
-        SecurityScheme(CLIENT_EITHER, {CLIENT: bearer, CLIENT_SECRET: basic}),
+        SecurityScheme(
+            CLIENT,
+            {CLIENT: bearer},
+            scopes=known,
+            private_scopes=frozenset(settings.private_scopes),
+            refusals=(400, 401),
+            error_format=OAUTH_ERROR,
+        ),
+        SecurityScheme(CLIENT_SECRET, {CLIENT_SECRET: basic}, refusals=(401, 429)),
+        SecurityScheme(CLIENT_EITHER, {CLIENT: bearer, CLIENT_SECRET: basic}, refusals=(401, 429)),
     ]
 
 
@@ -78,6 +87,16 @@ def station_security_schemes(settings: OAuthM2MConfig, scopes: Mapping[str, str]
 def station_lifespan(app: Application) -> AbstractAsyncContextManager[Services]:
     """The services, for as long as the application runs."""
     return open_services(app)
+
+
+@hookimpl
+def station_health_checks(app: Application) -> Sequence[HealthCheck]:
+    """Not ready while it cannot be told which tokens are revoked."""
+
+    async def check() -> None:
+        services_of(app).follower.check()
+
+    return [HealthCheck(NAME, check)]
 
 
 @hookimpl

@@ -6,11 +6,9 @@ share one salt and cost, so that a guess against five costs what a guess against
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import logging
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.models import ClientSecret, new_generation
@@ -19,7 +17,8 @@ from station.errors import Conflict, NotFound
 from station.passwords import parse_hash
 
 if TYPE_CHECKING:
-    from plugins.oauth_m2m.models import AuthenticatedClient, Client, SecretAddition
+    from plugins.oauth_m2m.mirror import Propagation
+    from plugins.oauth_m2m.models import Client, SecretAddition
     from plugins.oauth_m2m.stores import ClientStore, SecretStore
     from station.audit import AuditLog
     from station.passwords import PasswordHasher
@@ -28,9 +27,6 @@ __all__ = ["MAX_LIVE_SECRETS", "SecretService"]
 
 MAX_LIVE_SECRETS = 5
 _ATTEMPTS = 20  # of a change, while others change the client
-_USE_INTERVAL = timedelta(minutes=1)
-
-_log = logging.getLogger(__name__)
 
 
 class SecretService:
@@ -41,13 +37,19 @@ class SecretService:
     """
 
     def __init__(
-        self, clients: ClientStore, store: SecretStore, hasher: PasswordHasher, audit: AuditLog
+        self,
+        clients: ClientStore,
+        store: SecretStore,
+        *,
+        propagation: Propagation,
+        hasher: PasswordHasher,
+        audit: AuditLog,
     ) -> None:
         self._clients = clients
         self._store = store
+        self._propagation = propagation
         self._hasher = hasher
         self._audit = audit
-        self._notes: dict[str, asyncio.Task[None]] = {}
 
     async def add(self, client_id: str, addition: SecretAddition) -> tuple[ClientSecret, str | None]:
         """Add a secret; returns it, and its text if Station generated it. It is stored by then.
@@ -65,6 +67,7 @@ class SecretService:
                     secret, changed = added
                     change.target = secret.id
                     change.before, change.after = client.audited(), changed.audited()
+                    change.detail = (await self._propagation.client_changed(changed)).audited()
                     return secret, generated
             raise _busy(client_id)
 
@@ -85,22 +88,10 @@ class SecretService:
                 changed = await self._store.remove(client, [secret_id], at=now, generation=generation)
                 if changed is not None:
                     change.before, change.after = client.audited(), changed.audited()
+                    confirmation = await self._propagation.client_changed(changed)
+                    change.detail = {"tokens_revoked": revoke_tokens, **confirmation.audited()}
                     return
             raise _busy(client_id)
-
-    def note_use(self, authenticated: AuthenticatedClient, *, address: str) -> None:
-        """Note that a secret was used: at most once a minute, in the background, and never a failure."""
-        client, secret, now = authenticated.client, authenticated.secret, _now()
-        noted = secret.last_used_at
-        if secret.id in self._notes or (noted is not None and now - noted < _USE_INTERVAL):
-            return
-        self._notes[secret.id] = asyncio.create_task(
-            self._note_use(client.client_id, secret.id, now, address)
-        )
-
-    async def close(self) -> None:
-        """Wait for what is still being noted."""
-        await asyncio.gather(*self._notes.values())
 
     async def _add(
         self, client: Client, plain: bytes, addition: SecretAddition
@@ -142,14 +133,6 @@ class SecretService:
                 "end it with force, or let the client get a token first."
             )
         return like.salt, await self._hasher.hash(plain, salt=like.salt, cost=like.cost)
-
-    async def _note_use(self, client_id: str, secret_id: str, now: datetime, address: str) -> None:
-        try:
-            await self._store.note_use(client_id, secret_id, at=now, address=address)
-        except Exception as error:
-            _log.warning("the last use of a secret of %s was not noted: %s", client_id, type(error).__name__)
-        finally:
-            del self._notes[secret_id]
 
 
 def _check_end(client: Client, secret_id: str, now: datetime, *, force: bool) -> None:

@@ -11,7 +11,7 @@ from plugins.oauth_m2m import client_fields
 from plugins.oauth_m2m.models import Registration, SecretAddition
 
 if TYPE_CHECKING:
-    from plugins.oauth_m2m.models import Client, ClientChange, ClientSecret, TokenRecord
+    from plugins.oauth_m2m.models import Client, ClientChange, ClientSecret, Confirmation, TokenRecord
 
 __all__ = [
     "RECORD_ID",
@@ -22,6 +22,7 @@ __all__ = [
     "RegistrationSchema",
     "SecretSchema",
     "client_json",
+    "confirmation_json",
     "secret_json",
     "secrets_json",
     "timestamp",
@@ -168,6 +169,11 @@ def secrets_json(client: Client, now: datetime) -> list[dict[str, object]]:
         }
         for secret in client.secrets
     ]
+
+
+def confirmation_json(confirmation: Confirmation) -> dict[str, object]:
+    """``confirmedBy`` and ``pending``: how many processes apply a change, and how many have not said so."""
+    return {"confirmedBy": confirmation.confirmed_by, "pending": confirmation.pending}
 
 
 def token_json(token: TokenRecord) -> dict[str, object]:

@@ -6,15 +6,28 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, cast
 
+from plugins.oauth_m2m.authentication import ClientAuthenticator
 from plugins.oauth_m2m.clients import ClientService
 from plugins.oauth_m2m.config import OAuthM2MConfig
+from plugins.oauth_m2m.connections import LongLivedConnections
 from plugins.oauth_m2m.discovery import Discovery, discovery
 from plugins.oauth_m2m.extensions import Extensions
 from plugins.oauth_m2m.keyring import Keyring
 from plugins.oauth_m2m.live_tokens import LiveTokenService
+from plugins.oauth_m2m.memory import SecretMemory
+from plugins.oauth_m2m.mirror import ClientCache, Follower, Propagation, RevokedTokens
 from plugins.oauth_m2m.rotation import SecretService
-from plugins.oauth_m2m.stores import ClientStore, KeyStore, SecretStore, TokenStore
+from plugins.oauth_m2m.stores import (
+    ChangeStore,
+    ClientStore,
+    KeyStore,
+    MemoryStore,
+    NodeStore,
+    SecretStore,
+    TokenStore,
+)
 from plugins.oauth_m2m.tokens import TokenService
+from plugins.oauth_m2m.uses import SecretUses
 from station.passwords import PasswordHasher
 
 if TYPE_CHECKING:
@@ -35,10 +48,14 @@ class Services:
 
     settings: OAuthM2MConfig
     clients: ClientService
+    authenticator: ClientAuthenticator
     secrets: SecretService
+    uses: SecretUses
     tokens: TokenService
     live_tokens: LiveTokenService
+    connections: LongLivedConnections
     keyring: Keyring
+    follower: Follower
     discovery: Discovery
 
 
@@ -59,17 +76,32 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
     config = app.config
     settings = cast("OAuthM2MConfig", config.sections.get(NAME) or OAuthM2MConfig())
     hasher = PasswordHasher(settings.bcrypt_cost)
-    store = ClientStore(app.resources)
+    store, token_store = ClientStore(app.resources), TokenStore(app.resources)
     keyring = Keyring(
         KeyStore(app.resources),
         audit=app.audit,
         alg=settings.signing_alg,
         jwt_secrets=[secret for secret in (config.jwt_secret, config.jwt_secret_previous) if secret],
     )
-    token_store = TokenStore(app.resources)
-    tokens = TokenService(
-        store,
+    cache, revoked = ClientCache(store, size=settings.cache_size), RevokedTokens()
+    follower = Follower(
+        ChangeStore(app.resources, max_silence=settings.revocation_max_staleness_ms / 2000),
         token_store,
+        clients=cache,
+        revoked=revoked,
+        keyring=keyring,
+        max_staleness=settings.revocation_max_staleness_ms / 1000,
+    )
+    propagation = Propagation(follower, NodeStore(app.resources), clients=cache, revoked=revoked)
+    memory = SecretMemory(MemoryStore(app.resources), jwt_secret=config.jwt_secret, size=settings.cache_size)
+    declared = app.plugins.scopes()
+    secret_store = SecretStore(app.resources)
+    tokens = TokenService(
+        token_store,
+        clients=cache,
+        revoked=revoked,
+        follower=follower,
+        propagation=propagation,
         keyring=keyring,
         audit=app.audit,
         extensions=Extensions(
@@ -79,16 +111,40 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
         issuer=config.issuer,
         audience=config.audience,
         ttl=settings.token_ttl,
+        remembered=settings.cache_size,
     )
-    declared = app.plugins.scopes()
-    clients = ClientService(store, hasher, catalogue(settings, declared), app.audit)
-    live_tokens = LiveTokenService(store, token_store, app.audit)
-    secrets = SecretService(store, SecretStore(app.resources), hasher, app.audit)
-    described = discovery(config.issuer, config.audience, settings, {**declared, **(settings.scopes or {})})
+    services = Services(
+        settings=settings,
+        clients=ClientService(
+            store,
+            propagation=propagation,
+            hasher=hasher,
+            catalogue=catalogue(settings, declared),
+            audit=app.audit,
+        ),
+        authenticator=ClientAuthenticator(store, cache, follower, memory=memory, hasher=hasher),
+        secrets=SecretService(
+            store, secret_store, propagation=propagation, hasher=hasher, audit=app.audit
+        ),
+        uses=SecretUses(secret_store),
+        tokens=tokens,
+        live_tokens=LiveTokenService(store, token_store, propagation=propagation, audit=app.audit),
+        connections=LongLivedConnections(tokens, clients=cache, follower=follower, audit=app.audit),
+        keyring=keyring,
+        follower=follower,
+        discovery=discovery(
+            config.issuer, config.audience, settings, {**declared, **(settings.scopes or {})}
+        ),
+    )
     try:
         await keyring.open(serving=app.serving)
-        async with keyring.following():
-            yield Services(settings, clients, secrets, tokens, live_tokens, keyring, described)
+        async with (
+            keyring.following(),
+            follower.following(serving=app.serving),
+            propagation.announcing(serving=app.serving),
+            services.connections.watching(),
+            services.uses.noting(),
+        ):
+            yield services
     finally:
-        await secrets.close()
         hasher.close()

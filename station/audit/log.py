@@ -37,7 +37,6 @@ _INTERVAL_SECONDS = 0.5
 _SINK_SECONDS = 5.0
 _MAX_QUEUE = 10_000
 _BATCH = 1000
-_AT_ONCE = 50
 _MAX_ADDRESSES = 10_000
 _MAX_BECAUSE = 300  # a description may name whatever fields were sent
 _REFUSALS_PER_ADDRESS = 30
@@ -184,8 +183,8 @@ class AuditLog:
                 for _ in batch:
                     self._refused.popleft()
             tallies = list(self._tallies)
-            for start in range(0, len(tallies), _AT_ONCE):
-                await asyncio.gather(*map(self._add, tallies[start : start + _AT_ONCE]))
+            for start in range(0, len(tallies), _BATCH):
+                await self._add(tallies[start : start + _BATCH])
         except ServiceUnavailable:
             _log.warning("the audit waits for MongoDB, with %d refusals queued", len(self._refused))
 
@@ -208,14 +207,21 @@ class AuditLog:
             # its words quote the document
             _log.error("MongoDB rejects the event %s %s: %s", event.action, event.id, type(error).__name__)
 
-    async def _add(self, tally: _Tally) -> None:
-        counted = tally.event(self._tallies.pop(tally))
+    async def _add(self, tallies: Sequence[_Tally]) -> None:
+        counted = [tally.event(self._tallies.pop(tally)) for tally in tallies]
         try:
-            await self._write(counted, self._store.add)
+            failed = await self._store.add(counted)
         except ServiceUnavailable:
-            self._tallies[tally] += counted.count
+            for tally, event in zip(tallies, counted, strict=True):
+                self._tallies[tally] += event.count
             raise
-        self._deliver_later(counted)
+        for place, (tally, event) in enumerate(zip(tallies, counted, strict=True)):
+            if failed.get(place):
+                self._tallies[tally] += event.count
+            elif place in failed:
+                _log.error("MongoDB rejects the count %s", event.action)
+            else:
+                self._deliver_later(event)
 
     @contextlib.asynccontextmanager
     async def running(self, sinks: Mapping[str, Sequence[Sink]]) -> AsyncIterator[None]:

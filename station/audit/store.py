@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pymongo import DESCENDING
+from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from station.audit.models import Actor, Event
 from station.errors import Reason, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from station.resources import Resources
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AuditFilter", "AuditStore"]
 
 _DUPLICATE = 11000
+_FINISH_SECONDS = 1.0  # the answer to the change waits for it, and it is tried again later
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +58,23 @@ class AuditStore:
 
     async def finish(self, event: Event) -> None:
         """Put an event in place of the one that said that it began."""
-        with self._available():
+        with self._available(_FINISH_SECONDS):
             await self._events.replace_one({"_id": event.id}, self._document(event), upsert=True)
 
-    async def add(self, event: Event) -> None:
-        """Add the count of an event to the one of its id."""
-        document = self._document(event)
-        del document["_id"], document["count"]
-        update = {"$inc": {"count": event.count}, "$setOnInsert": document}
-        with self._available():
-            await self._events.update_one({"_id": event.id}, update, upsert=True)
+    async def add(self, events: Sequence[Event]) -> Mapping[int, bool]:
+        """Add the counts of events to those of their ids, in one write.
+
+        Returns which were not added, by their place, and whether that is worth another try: another process
+        was making the same event.
+        """
+        try:
+            with self._available():
+                await self._events.bulk_write([self._count(event) for event in events], ordered=False)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:  # written, but not by a majority
+                raise ServiceUnavailable("A store that Station needs does not answer.") from error
+            return {failed["index"]: failed["code"] == _DUPLICATE for failed in error.details["writeErrors"]}
+        return {}
 
     async def find(self, wanted: AuditFilter, *, limit: int) -> list[Event]:
         """The latest events that match, oldest first."""
@@ -80,6 +88,12 @@ class AuditStore:
         with self._available():
             documents = await self._events.find(query).sort("time", DESCENDING).to_list(limit)
         return [_event(document) for document in reversed(documents[:limit])]
+
+    def _count(self, event: Event) -> UpdateOne:
+        document = self._document(event)
+        del document["_id"], document["count"]
+        update = {"$inc": {"count": event.count}, "$setOnInsert": document}
+        return UpdateOne({"_id": event.id}, update, upsert=True)
 
     def _document(self, event: Event) -> dict[str, Any]:
         actor, reason = event.actor, event.reason

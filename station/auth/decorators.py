@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from station.audit import fingerprint
@@ -19,8 +20,10 @@ ADMIN_KEY_HEADER = "x-internal-api-key"
 
 async def _enforce_session(handler: BaseHandler, _security: Security) -> None:
     auth: AuthService = handler.application.settings["auth"]
-    handler.current_user = user = await auth.authenticate(handler.get_cookie(ACCESS_COOKIE, ""))
+    token = handler.get_cookie(ACCESS_COOKIE, "")
+    handler.current_user = user = await auth.authenticate(token)
     handler.identify("user", user.id)
+    handler.when_long_lived(partial(auth.watch, admin=False), token)
 
 
 async def _enforce_admin(handler: BaseHandler, _security: Security) -> None:
@@ -33,8 +36,10 @@ async def _enforce_admin(handler: BaseHandler, _security: Security) -> None:
         await auth.authenticate_admin_key(sent, handler.client_address)
         handler.identify("key", fingerprint(sent))
     else:
-        handler.current_user = user = await auth.authenticate_admin(handler.get_cookie(ACCESS_COOKIE, ""))
+        token = handler.get_cookie(ACCESS_COOKIE, "")
+        handler.current_user = user = await auth.authenticate_admin(token)
         handler.identify("user", user.id)
+        handler.when_long_lived(partial(auth.watch, admin=True), token)
 
 
 user_authenticated = demand(Security("session"), _enforce_session)

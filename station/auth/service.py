@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from station.addresses import throttle_key
+from station.auth.connections import SessionConnections
 from station.auth.errors import LoginRequired
 from station.auth.models import TokenPair, User, new_generation
 from station.auth.passwords import PasswordService, password_bytes
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from station.audit import AuditLog
     from station.config import Config, ThrottleName
+    from station.connections import Connection
     from station.messages import Messenger
     from station.resources import Resources
     from station.throttle import Throttle
@@ -65,6 +67,7 @@ class AuthService:
         passwords: PasswordService,
     ) -> None:
         self.passwords = passwords
+        self.connections = SessionConnections(self._account_of, audit)
         self._config = config
         self._audit = audit
         self._users = users
@@ -149,9 +152,9 @@ class AuthService:
     async def authenticate(self, access_token: str) -> User:
         """The account that an access token speaks for, read anew; `Unauthorized` if there is none."""
         claims = self._tokens.read_access(access_token)
-        if claims is None or await self._sessions.find_user_id(claims.session_id) != claims.user_id:
+        if claims is None:
             raise LoginRequired
-        return await self._active_user(claims)
+        return await self._account_of(claims)
 
     async def authenticate_admin(self, access_token: str) -> User:
         """As `authenticate`, and `Forbidden` unless the account has the role ``admin``."""
@@ -163,6 +166,10 @@ class AuthService:
         if not user.is_admin:
             raise Forbidden("This needs the role admin.", reason=_NOT_ADMIN)
         return user
+
+    def watch(self, connection: Connection, access_token: str, *, admin: bool) -> None:
+        """Close a connection that this token opened once its session has ended, or the role is gone."""
+        self.connections.watch(connection, self._tokens.read_access(access_token), admin=admin)
 
     async def authenticate_admin_key(self, key: bytes, address: str) -> None:
         """Accept the internal API key or its predecessor; blank and unset ones open nothing.
@@ -201,6 +208,12 @@ class AuthService:
             raise NotFound("No account has this email.")
         return user
 
+    async def _account_of(self, claims: AccessClaims) -> User:
+        """Whose session it is, if it is live."""
+        if await self._sessions.find_user_id(claims.session_id) != claims.user_id:
+            raise LoginRequired
+        return await self._active_user(claims)
+
     async def _active_user(self, claims: AccessClaims | RefreshClaims) -> User:
         """Whose token it is, unless the sessions of the account were ended since it was made."""
         user = await self._users.find(claims.user_id)
@@ -235,7 +248,7 @@ async def open_auth_service(
             audit=audit,
             messages=messages,
         )
-        yield AuthService(
+        service = AuthService(
             config,
             users=users,
             sessions=sessions,
@@ -245,6 +258,8 @@ async def open_auth_service(
             audit=audit,
             passwords=passwords,
         )
+        async with service.connections.watching():
+            yield service
 
 
 def _why_no_login(user: User | None) -> Reason:

@@ -52,7 +52,7 @@ async def _serve(app: Application, port: Port, ready: Callable[[], None]) -> Non
             ready()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
-            await _drain(server)
+            await _drain(app, server)
 
 
 def _stop(task: asyncio.Task[object]) -> None:
@@ -61,17 +61,19 @@ def _stop(task: asyncio.Task[object]) -> None:
         task.cancel()
 
 
-async def _drain(server: HTTPServer) -> None:
+async def _drain(app: Application, server: HTTPServer) -> None:
     """Stop listening, answer what was asked, and close every connection.
 
     A client that keeps its connection may send the next request at the very moment at which it is closed, and
     could not know whether it was handled (RFC 9112 9.3.1). So all are read for a moment more, and each answer
-    says ``Connection: close``; what is idle then is closed.
+    says ``Connection: close``; what is idle then is closed. WebSockets are closed at once; answers that are
+    streamed may be finished like all others.
     """
     loop = asyncio.get_running_loop()
     deadline, quiet = loop.time() + _GRACE_SECONDS, loop.time() + _LAST_REQUESTS_SECONDS
     _stop_listening(server)
     server.conn_params.no_keep_alive = True
+    app.connections.go_away()
     if running := _running():
         _log.info("waiting for %d requests to finish", len(running))
     while loop.time() < deadline:

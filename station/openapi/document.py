@@ -6,10 +6,12 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from tornado.websocket import WebSocketHandler
+
 from station import __version__
 from station.errors import StartError
 from station.openapi.components import Components, new_spec
-from station.openapi.declaration import Described, described
+from station.openapi.declaration import Described, Response, described
 from station.openapi.paths import path_template
 from station.security import PUBLIC, http_methods, security_of
 
@@ -26,6 +28,9 @@ __all__ = ["openapi_document"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _SAFE = frozenset({"GET", "HEAD"})
+_WEBSOCKET = Described(
+    responses={101: Response(description="The WebSocket is open (RFC 6455 4.2.2).")}, errors=(403, 426)
+)
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 
@@ -73,7 +78,7 @@ class _Writer:
         operations = {
             name.lower(): {
                 "operationId": _operation_id(name, template.path),
-                **_texts(method),
+                **_texts(_documented(handler, method)),
                 "parameters": [*parameters, *_parameters(described(method))],
                 **self._operation(handler, name, method, has_parameters=bool(parameters)),
             }
@@ -92,7 +97,7 @@ class _Writer:
     def _operation(
         self, handler: type[Any], name: str, method: Callable[..., Any], *, has_parameters: bool
     ) -> dict[str, Any]:
-        security, says = security_of(method) or PUBLIC, described(method) or Described()
+        security, says = security_of(method) or PUBLIC, described(method) or _undescribed(handler, name)
         scheme = self._schemes.get(security.scheme)
         operation: dict[str, Any] = {"security": _requirements(security, scheme)}
         statuses = {400, 503, *says.errors}
@@ -131,6 +136,16 @@ class _Writer:
                 "headers": components.headers(()),
             }
         return dict(sorted(found.items()))
+
+
+def _documented(handler: type[Any], method: Callable[..., Any]) -> object:
+    """What has the texts of a method: of Tornado's own, which opens a WebSocket, the class."""
+    return handler if method.__doc__ is None and issubclass(handler, WebSocketHandler) else method
+
+
+def _undescribed(handler: type[Any], name: str) -> Described:
+    """What is known of a method that says nothing of itself."""
+    return _WEBSOCKET if name == "GET" and issubclass(handler, WebSocketHandler) else Described()
 
 
 def _security_schemes(

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
-from station.addresses import client_address, is_trusted, parse_networks, throttle_key
+from station.addresses import (
+    _remembered_walk,
+    client_address,
+    is_trusted,
+    parse_networks,
+    throttle_key,
+)
 
 TRUSTED = parse_networks("10.0.0.0/8, 2001:db8:f::/48")
 PROXY = "10.0.0.1"
@@ -106,3 +112,14 @@ def test_parse_networks() -> None:
 def test_parse_networks_names_all_that_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"10\.0\.0\.1/8 has host bits set; 'proxy' does not appear"):
         parse_networks("10.0.0.1/8, ::1, proxy")
+
+
+def test_what_anybody_may_write_does_not_fill_the_memory() -> None:
+    _remembered_walk.cache_clear()
+    longest = "6" * 180 + ", 203.0.113.9"
+    assert client_address(PROXY, forwarded(longest), TRUSTED) == "203.0.113.9"
+    assert _remembered_walk.cache_info().currsize == 1
+    assert client_address(PROXY, forwarded("6" * 100_000 + ", 203.0.113.9"), TRUSTED) == "203.0.113.9"
+    assert _remembered_walk.cache_info().currsize == 1
+    client_address(PROXY, forwarded("6" * 100_000), ())
+    assert _remembered_walk.cache_info().currsize == 2  # without proxies the header is not even looked at

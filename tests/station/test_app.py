@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakeredis import FakeAsyncRedis
 from mongomock_motor import AsyncMongoMockClient
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from tornado.web import Application as TornadoApplication
 from tornado.web import RequestHandler, StaticFileHandler
 
 from station import hookimpl
@@ -439,5 +441,99 @@ def test_long_headers_are_read_and_endless_ones_are_not() -> None:
                 request("GET", "/health/live", "X: " + "x" * 200 * 1024),
             )
         assert found == [b"HTTP/1.1 200 OK", b""]
+
+    asyncio.run(run())
+
+
+# Finding a handler
+
+
+class OtherHandler(NotesHandler):
+    """Another one."""
+
+
+def found(app: Application, method: str, target: str, *, by_tornado: bool = False) -> tuple[object, ...]:
+    """Who answers, with what: as Station finds it, or as Tornado does by going through the patterns."""
+    line = RequestStartLine(method, target, "HTTP/1.1")
+    asked = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": "x"}))
+    find: Any = TornadoApplication.find_handler if by_tornado else Application.find_handler
+    handler = find(app, asked)
+    return (
+        handler.handler_class,
+        handler.handler_kwargs,
+        handler.path_args,
+        handler.path_kwargs,
+        handler.request is asked,
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PURGE"])
+def test_every_route_is_found_as_tornado_finds_it(method: str) -> None:
+    app = app_of(plugins=("oauth_m2m", "demo"))
+    paths = {info.path for info in app.routes}
+    assert app._literal_rules.keys() <= paths
+    assert app._literal_rules.keys() >= {"/auth/token", "/auth/client", "/oauth-clients", "/health/live"}
+    patterns = {"/oauth-clients/station-bot", "/oauth-clients/station-bot/tokens/3f0c", "/oauth-clients/A"}
+    near = {f"{path}{more}" for path in paths for more in ("/", "x", "?a=b", "%0A", ";", "//")}
+    near |= {path[:-1] for path in paths} | {path.upper() for path in paths} | {f"/{path}" for path in paths}
+    for target in {*paths, *patterns, *near, "*", "/"}:
+        assert found(app, method, target) == found(app, method, target, by_tornado=True), target
+
+
+def test_a_path_that_an_earlier_pattern_takes_stays_with_it() -> None:
+    routes = [
+        route(r"/notes/first", NotesHandler, {"place": 1}),
+        route(r"/notes/([a-z]+)", NotesHandler),
+        route(r"/notes/first", OtherHandler),
+        route(r"/notes/second", OtherHandler),
+        route(r"/notes/third-3", OtherHandler, {"place": 3}),
+    ]
+    badges = [SecurityScheme("badge", {})]
+    app = app_of(plugin("notes", handlers=lambda: routes, security_schemes=lambda: badges))
+    assert found(app, "GET", "/notes/first") == (NotesHandler, {"place": 1}, [], {}, True)
+    assert found(app, "GET", "/notes/second") == (NotesHandler, {}, [b"second"], {}, True)
+    assert found(app, "GET", "/notes/third-3") == (OtherHandler, {"place": 3}, [], {}, True)
+    for path in ("/notes/first", "/notes/second", "/notes/third-3", "/notes/fourth", "/notes/"):
+        assert found(app, "GET", path) == found(app, "GET", path, by_tornado=True)
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"/a\.b", r"/a.b", r"/a\$$", r"/a\$", r"/a|/b", r"/a\d", r"/\w", r"/(?i:a)", r"/ä"]
+)
+def test_only_a_path_that_is_text_is_found_without_its_pattern(pattern: str) -> None:
+    badges = [SecurityScheme("badge", {})]
+    routes = [route(pattern, NotesHandler)]
+    app = app_of(plugin("notes", handlers=lambda: routes, security_schemes=lambda: badges))
+    targets = [
+        "/a.b",
+        "/axb",
+        "/a",
+        "/b",
+        "/A",
+        "/a$",
+        "/a\\",
+        "/a\\$",
+        "/a1",
+        "/a\\d",
+        "/w",
+        "/\\w",
+        "/ä",
+        "/a$x",
+    ]
+    for target in targets:
+        assert found(app, "GET", target) == found(app, "GET", target, by_tornado=True), target
+
+
+def test_what_nobody_answers_is_404_and_a_method_that_it_lacks_405() -> None:
+    async def run() -> None:
+        app = app_of(plugins=())
+        async with app.lifespan():
+            requests = (("HEAD", "/health/live"), ("OPTIONS", "/health/live"), ("PUT", "/health/live"))
+            assert await statuses(app, *(request(*one, "Content-Length: 0") for one in requests)) == [
+                b"HTTP/1.1 405 Method Not Allowed",
+                b"HTTP/1.1 204 No Content",
+                b"HTTP/1.1 405 Method Not Allowed",
+            ]
+            assert await statuses(app, request("GET", "/health/live/")) == [b"HTTP/1.1 404 Not Found"]
 
     asyncio.run(run())

@@ -198,7 +198,7 @@ def test_no_plugins_are_none() -> None:
 def test_plugins_can_be_loaded_while_the_rest_is_wrong(install_plugin: InstallPlugin) -> None:
     install_plugin("fleet")
     host = load_plugins({"STATION_PLUGINS": "nonsense,fleet", "PORT": "x", "STATION_ENV": "production"})
-    assert host.names == ("auth", "health", "audit", "fleet")
+    assert host.names == ("auth", "health", "audit", "openapi", "fleet")
 
 
 def test_production_with_all_it_needs() -> None:
@@ -219,6 +219,37 @@ def test_production_demands_what_it_needs(working_directory: Path) -> None:
         "ISSUER must be set to an https URL in production.",
     )
     assert not list(working_directory.iterdir())
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.example/reset#{token}", "http://[::1]:3000/?lang=en#/reset?token={token}&more"]
+)
+def test_the_page_of_a_reset_has_the_token_in_its_fragment(url: str) -> None:
+    assert load_config({"AUTH_RESET_URL": url}).auth_reset_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.example/reset",
+        "https://x.example/reset?token={token}",
+        "https://x.example/{token}#{token}",
+        "https://x.example/reset#{token}{token}",
+        "https://x.example/reset#",
+        "ftp://x.example/#{token}",
+        "https:///#{token}",
+        "https://[x#{token}",
+        "{token}",
+    ],
+)
+def test_another_page_of_a_reset_is_refused(url: str) -> None:
+    (problem,) = problems({"AUTH_RESET_URL": url})
+    assert problem.startswith("AUTH_RESET_URL must be an http or https URL with {token} in its fragment")
+
+
+def test_the_page_of_a_reset_is_https_in_production() -> None:
+    (problem,) = problems({**PRODUCTION, "AUTH_RESET_URL": "http://x.example/#{token}"})
+    assert problem == "AUTH_RESET_URL must be an https URL in production."
 
 
 @pytest.mark.parametrize(
@@ -337,7 +368,8 @@ def test_every_setting_has_a_sentence_of_help_and_a_variable_of_its_own() -> Non
         assert item.help.endswith("."), item.env
         assert item.help[0].isupper(), item.env
     assert {item.key for item in declared} == {field.name for field in dataclasses.fields(Config)} - {
-        "sections"
+        "sections",
+        "_limits",
     }
 
 

@@ -274,3 +274,27 @@ async def test_work_is_done_in_a_thread_of_lower_priority(hasher: PasswordHasher
     thread, priority = await hasher._run(inspect)
     assert thread != loop_thread
     assert priority == (min(19, loop_priority + 10) if sys.platform == "linux" else loop_priority)
+
+
+_salts = st.from_regex(r"[./A-Za-z0-9]{21}[.Oeu]", fullmatch=True)
+_digests = st.from_regex(r"[./A-Za-z0-9]{31}", fullmatch=True)
+
+
+@given(salt=_salts, cost=st.integers(4, 31), digest=_digests)
+def test_every_hash_is_parsed_in_either_format(salt: str, cost: int, digest: str) -> None:
+    ours = parse_hash(f"$bcrypt-sha256$v=2,t=2b,r={cost}${salt}${digest}")
+    assert ours == StoredHash(salt, cost, digest, raw=False)
+    assert parse_hash(f"$2b${cost:02}${salt}{digest}") == StoredHash(salt, cost, digest, raw=True)
+
+
+@given(st.text() | st.text("$2b.=,rtv0145aO/", max_size=80).map(lambda text: f"$2b$04${text}"))
+def test_any_text_is_a_hash_or_an_error_that_does_not_repeat_it(text: str) -> None:
+    try:
+        parsed = parse_hash(text)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = ""
+        assert 4 <= parsed.cost <= 31
+        assert (parsed.salt in text, parsed.digest in text) == (True, True)
+    assert len(text) < 16 or text not in said

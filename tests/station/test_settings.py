@@ -211,3 +211,33 @@ def test_without_plugins_no_prefix_is_owned() -> None:
 def test_did_you_mean_offers_close_words_only() -> None:
     assert did_you_mean("fleat", ["fleet", "other"]) == " Did you mean fleet?"
     assert did_you_mean("xyz", ["fleet", "other"]) == ""
+
+
+_values = st.text() | st.sampled_from(["1", "99", "100", " ", "calm", "a,b", "\udcff", "{", "[]", "\0"])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["FLEET_SIZE", "FLEET_BOTS", "MOOD", "FLEET_KEY", "FLEET_STORE", "FLEET_SIZES"]),
+        _values,
+    ),
+    st.dictionaries(
+        st.sampled_from(["size", "bots", "mood", "key", "sizes"]) | st.text(),
+        _values
+        | st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.lists(st.integers() | st.text()),
+    ),
+)
+def test_whatever_is_configured_is_in_bounds_or_a_problem(
+    environ: dict[str, str], table: dict[str, object]
+) -> None:
+    fleet, problems = read(environ, table)
+    assert 1 <= fleet.size <= 99
+    assert fleet.mood in {"calm", "wild"}
+    assert all(fleet.bots)
+    # a secret is never repeated, whatever is wrong with it
+    secret = environ.get("FLEET_KEY", "")
+    assert len(secret) < 16 or not any(secret in problem for problem in problems)

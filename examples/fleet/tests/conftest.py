@@ -1,19 +1,21 @@
-"""A Station with the fleet switched on, over stores in memory, and machines that call it over HTTP."""
+"""A Station with the fleet switched on, on real stores, and machines that call it over HTTP."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from fleet.config import FleetConfig
-from mongomock_motor import AsyncMongoMockClient
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 from plugins.oauth_m2m.config import OAuthM2MConfig
 from station.app import Application, make_app
 from station.config import Config
-from station.resources import Resources
+from station.embedded import Endpoints, embedded_engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +23,19 @@ if TYPE_CHECKING:
 
     from tornado.httpclient import AsyncHTTPClient, HTTPResponse
     from tornado.ioloop import IOLoop
+    from tornado.websocket import WebSocketClientConnection
 
 ADMIN_KEY = "an-admin-key-for-the-tests-only-0123456789"
 SECRET = "a-client-secret-for-the-tests-0123456789"
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """The stores that `station serve` starts in development, once for all tests."""
+    with asyncio.Runner() as runner:
+        running = embedded_engines(tmp_path_factory.mktemp("engines"))
+        yield runner.run(running.__aenter__())
+        runner.run(running.__aexit__(None, None, None))
 
 
 @pytest.fixture
@@ -33,21 +45,26 @@ def enabled() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def app(io_loop: IOLoop, enabled: tuple[str, ...], tmp_path: Path) -> Iterator[Application]:
+def app(
+    io_loop: IOLoop, enabled: tuple[str, ...], engines: Endpoints, tmp_path: Path
+) -> Iterator[Application]:
     """The application, which pytest-tornado serves; its fleet has two places."""
     config = Config(
         env="test",
         data_dir=tmp_path,
+        mongodb_uri=engines.mongodb_uri,
+        mongodb_database=f"test_{uuid.uuid4().hex}",
+        redis_url=engines.redis_url,
         plugins=enabled,
         jwt_secret="a-signing-secret-for-the-tests-only-0123456789",
         internal_api_key=ADMIN_KEY,
         sections={"oauth_m2m": OAuthM2MConfig(bcrypt_cost=4), "fleet": FleetConfig(size=2)},
     )
-    resources = Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis())
-    application = make_app(config, resources)
+    application = make_app(config)
     lifespan = application.lifespan()
     io_loop.run_sync(lifespan.__aenter__)
     yield application
+    io_loop.run_sync(application.resources.redis.flushdb)
     io_loop.run_sync(lambda: lifespan.__aexit__(None, None, None))
 
 
@@ -69,6 +86,17 @@ class Machine:
         assert answer.code == 200, answer.body
         self._headers = {"Authorization": "Bearer " + json.loads(answer.body)["access_token"]}
         return self
+
+    async def open(self, path: str) -> WebSocketClientConnection:
+        """Open a WebSocket, with the token."""
+        url = self._base_url.replace("http", "ws", 1) + path
+        return await websocket_connect(HTTPRequest(url, headers=self._headers))
+
+    async def revoke(self) -> None:
+        """Give the token back (RFC 7009)."""
+        token = self._headers.pop("Authorization").removeprefix("Bearer ")
+        document = {"token": token, "client_id": "captain", "client_secret": SECRET}
+        assert (await self.call("POST", "/auth/revoke", document)).code == 200
 
     async def call(
         self, method: str, path: str, document: object = None, headers: dict[str, str] | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -86,6 +87,38 @@ async def test_a_full_fleet_takes_no_more_but_its_own_still_report(machine: Mach
     codes = [(await machine.call("PUT", f"/fleet/bot-{number}", REPORT)).code for number in range(3)]
     assert codes == [201, 201, 409]
     assert (await machine.call("PUT", "/fleet/bot-0", REPORT)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_bot_reports_over_a_websocket_until_its_token_is_revoked(machine: Machine) -> None:
+    await machine.login("fleet:read", "fleet:write")
+    socket = await machine.open("/fleet/station-bot/reports")
+    await socket.write_message(json.dumps(REPORT))
+    bot = json.loads(await socket.read_message() or "")
+    assert (bot["name"], bot["status"], bot["reportedBy"]) == ("station-bot", "idle", "captain")
+    assert json.loads((await machine.call(*FLEET)).body) == {"bots": [bot]}
+    await machine.revoke()
+    assert await asyncio.wait_for(socket.read_message(), 1) is None
+    assert (socket.close_code, socket.close_reason) == (4401, "invalid_token")
+    socket.close()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("name", "message", "code"),
+    [("bot-0", "{", 1007), ("bot-0", '{"status": "asleep"}', 1007), ("bot-2", json.dumps(REPORT), 1008)],
+)
+async def test_a_message_that_cannot_be_taken_ends_the_websocket(
+    machine: Machine, name: str, message: str, code: int
+) -> None:
+    await machine.login("fleet:write")
+    for number in range(2):
+        await machine.call("PUT", f"/fleet/bot-{number}", REPORT)
+    socket = await machine.open(f"/fleet/{name}/reports")
+    await socket.write_message(message)
+    assert await socket.read_message() is None
+    assert socket.close_code == code
+    socket.close()
 
 
 @pytest.mark.gen_test

@@ -1,22 +1,21 @@
-"""Each rule at work in a whole Station over stores in memory, with the plugin installed."""
+"""Each rule at work in a whole Station on real stores, with the plugin installed."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from house_rules.config import HouseRulesConfig
-from mongomock_motor import AsyncMongoMockClient
 
 from plugins.oauth_m2m.config import OAuthM2MConfig
 from station.app import Application, make_app
 from station.config import Config
-from station.resources import Resources
+from station.embedded import Endpoints, embedded_engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +28,13 @@ ADMIN_KEY = "an-admin-key-for-the-tests-only-0123456789"
 SECRET = "a-client-secret-for-the-tests-0123456789"
 
 
-@pytest.fixture
-def resources() -> Resources:
-    return Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis())
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """The stores that `station serve` starts in development, once for all tests."""
+    with asyncio.Runner() as runner:
+        running = embedded_engines(tmp_path_factory.mktemp("engines"))
+        yield runner.run(running.__aenter__())
+        runner.run(running.__aexit__(None, None, None))
 
 
 @pytest.fixture
@@ -40,21 +43,25 @@ def audit_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app(io_loop: IOLoop, resources: Resources, audit_file: Path, tmp_path: Path) -> Iterator[Application]:
+def app(io_loop: IOLoop, engines: Endpoints, audit_file: Path, tmp_path: Path) -> Iterator[Application]:
     """The application, which pytest-tornado serves."""
     rules = HouseRulesConfig(office="berlin", frozen_scopes=("bot:write",), audit_file=audit_file)
     config = Config(
         env="test",
         data_dir=tmp_path,
+        mongodb_uri=engines.mongodb_uri,
+        mongodb_database=f"test_{uuid.uuid4().hex}",
+        redis_url=engines.redis_url,
         plugins=("oauth_m2m", "house_rules"),
         jwt_secret="a-signing-secret-for-the-tests-only-0123456789",
         internal_api_key=ADMIN_KEY,
         sections={"oauth_m2m": OAuthM2MConfig(bcrypt_cost=4), "house_rules": rules},
     )
-    application = make_app(config, resources)
+    application = make_app(config)
     lifespan = application.lifespan()
     io_loop.run_sync(lifespan.__aenter__)
     yield application
+    io_loop.run_sync(application.resources.redis.flushdb)
     io_loop.run_sync(lambda: lifespan.__aexit__(None, None, None))
 
 
@@ -105,7 +112,7 @@ async def test_a_token_says_where_it_was_issued(bot: Bot) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_frozen_scope_is_refused_and_no_token_is_recorded(bot: Bot, resources: Resources) -> None:
+async def test_a_frozen_scope_is_refused_and_no_token_is_recorded(bot: Bot, app: Application) -> None:
     await bot.register()
     answer = await bot.token("bot:api bot:write")
     assert answer.code == 400
@@ -113,7 +120,7 @@ async def test_a_frozen_scope_is_refused_and_no_token_is_recorded(bot: Bot, reso
         "error": "unauthorized_client",
         "error_description": "There is a freeze: no token for bot:write is issued now.",
     }
-    assert [key async for key in resources.redis.scan_iter("client-token:*")] == []
+    assert [key async for key in app.resources.redis.scan_iter("client-token:*")] == []
 
 
 @pytest.mark.gen_test

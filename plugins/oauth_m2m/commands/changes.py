@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from plugins.oauth_m2m.commands.impact import confirm
-from plugins.oauth_m2m.commands.output import as_json, given, lifetime, load, show_client
+from plugins.oauth_m2m.commands.output import as_json, given, lifetime, load, show_client, tell
 from plugins.oauth_m2m.schemas import ChangeSchema
 from plugins.oauth_m2m.services import services_of
 
@@ -93,7 +93,10 @@ def delete(boot: Boot, client_id: str, yes: bool, if_version: int | None) -> Non
 
 def _change(boot: Boot, client_id: str, wanted: ClientChange, if_version: int | None = None) -> Client:
     async def work(app: Application) -> Client:
-        return await services_of(app).clients.change(client_id, wanted, versions=_versions(if_version))
+        clients = services_of(app).clients
+        client, confirmation = await clients.change(client_id, wanted, versions=_versions(if_version))
+        tell(confirmation)
+        return client
 
     return boot.run(work)
 

@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 
     from marshmallow import Schema
 
-    from plugins.oauth_m2m.models import Client
+    from plugins.oauth_m2m.models import Client, Confirmation
 
-__all__ = ["as_json", "given", "lifetime", "load", "print_clients", "print_table", "problems", "show_client"]
+__all__ = [
+    "as_json",
+    "given",
+    "lifetime",
+    "load",
+    "print_clients",
+    "print_table",
+    "problems",
+    "show_client",
+    "tell",
+]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -56,6 +66,18 @@ def show_client(client: Client, *, as_json: bool) -> None:
         click.echo(json.dumps(client_json(client), indent=2))
     else:
         print_clients([client])
+
+
+def tell(confirmation: Confirmation) -> None:
+    """Say on standard error which servers apply a change already."""
+    if confirmation.pending is None:
+        click.echo("Redis could not tell which servers run; each learns of it by MongoDB.", err=True)
+    elif confirmation.pending:
+        click.echo(
+            f"{confirmation.confirmed_by} servers apply it, {confirmation.pending} have not said so yet; "
+            "each learns of it by MongoDB, or refuses once it is stale.",
+            err=True,
+        )
 
 
 def print_clients(clients: Sequence[Client]) -> None:

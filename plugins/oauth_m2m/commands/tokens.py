@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from plugins.oauth_m2m.commands.impact import confirm
-from plugins.oauth_m2m.commands.output import as_json, print_table
+from plugins.oauth_m2m.commands.output import as_json, print_table, tell
 from plugins.oauth_m2m.schemas import token_json
 from plugins.oauth_m2m.services import services_of
 
@@ -66,9 +66,11 @@ def revoke(boot: Boot, client_id: str, jti: str | None, every: bool, yes: bool) 
     async def work(app: Application) -> int | None:
         live_tokens = services_of(app).live_tokens
         if jti is None:
-            return await live_tokens.revoke_all(client_id)
-        await live_tokens.revoke(client_id, jti)
-        return 1
+            ended, confirmation = await live_tokens.revoke_all(client_id)
+        else:
+            ended, confirmation = 1, await live_tokens.revoke(client_id, jti)
+        tell(confirmation)
+        return ended
 
     ended = boot.run(work)
     count = "An unknown number of" if ended is None else ended

@@ -6,15 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError
 
+from plugins.oauth_m2m.answers import (
+    ChangedClientSchema,
+    ClientPageSchema,
+    ClientSchema,
+    RegisteredClientSchema,
+)
 from plugins.oauth_m2m.client_fields import CLIENT_ID
 from plugins.oauth_m2m.cursors import Cursors
-from plugins.oauth_m2m.handlers.preconditions import entity_tag, versions_of
+from plugins.oauth_m2m.handlers.preconditions import PreconditionSchema, entity_tag, versions_of
 from plugins.oauth_m2m.models import ClientQuery
-from plugins.oauth_m2m.schemas import ChangeSchema, QuerySchema, RegistrationSchema, client_json
+from plugins.oauth_m2m.schemas import (
+    ChangeSchema,
+    QuerySchema,
+    RegistrationSchema,
+    client_json,
+    confirmation_json,
+)
 from plugins.oauth_m2m.services import services_of
 from station.auth import admin_authenticated
 from station.errors import ValidationFailed
 from station.handlers import BaseHandler, route
+from station.openapi import Response, describe
 
 if TYPE_CHECKING:
     from marshmallow import Schema
@@ -24,6 +37,7 @@ if TYPE_CHECKING:
 class ClientsHandler(BaseHandler):
     """The collection."""
 
+    @describe(query=QuerySchema, responses={200: ClientPageSchema})
     async def get(self) -> None:
         """List the clients that match, by id: a page and the cursor of the next one, null on the last."""
         wanted = load_query(self, QuerySchema())
@@ -34,6 +48,11 @@ class ClientsHandler(BaseHandler):
         cursor = None if page.last is None else cursors.seal(page.last)
         self.write_json({"clients": [client_json(client) for client in page.clients], "nextCursor": cursor})
 
+    @describe(
+        body=RegistrationSchema,
+        responses={201: Response(RegisteredClientSchema, headers=("ETag", "Location"))},
+        errors=(409,),
+    )
     async def post(self) -> None:
         """Register a client; a generated secret is in this answer and never again (RFC 7591 3.2.1)."""
         registration = self.load_json(RegistrationSchema())
@@ -53,20 +72,32 @@ class ClientHandler(BaseHandler):
 
     _etag: str | None = None
 
+    @describe(responses={200: ClientSchema})
     async def get(self, client_id: str) -> None:
         """Show it; 304 if If-None-Match names its version (RFC 9110 13.1.2)."""
         client = await services_of(self.application).clients.get(client_id)
         self._etag = entity_tag(client)
         self.write_json(client_json(client))
 
+    @describe(
+        headers=PreconditionSchema,
+        body=ChangeSchema,
+        responses={200: Response(ChangedClientSchema, headers=("ETag",))},
+        errors=(412,),
+    )
     async def patch(self, client_id: str) -> None:
-        """Change it; disabling it ends its live tokens at once, and a scope that it loses they lose too."""
+        """Change it; disabling it ends its live tokens at once, and a scope that it loses they lose too.
+
+        ``confirmedBy`` and ``pending`` say which processes apply that already.
+        """
         change = self.load_json(ChangeSchema())
         versions = versions_of(self.request.headers.get("If-Match"))
-        client = await services_of(self.application).clients.change(client_id, change, versions=versions)
+        clients = services_of(self.application).clients
+        client, confirmation = await clients.change(client_id, change, versions=versions)
         self.set_header("ETag", entity_tag(client))
-        self.write_json(client_json(client))
+        self.write_json({**client_json(client), **confirmation_json(confirmation)})
 
+    @describe(headers=PreconditionSchema, responses={204: None}, errors=(412,))
     async def delete(self, client_id: str) -> None:
         """Delete it (RFC 7592 2.3), which ends its live tokens at once."""
         versions = versions_of(self.request.headers.get("If-Match"))

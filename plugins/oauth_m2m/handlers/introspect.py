@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 from plugins.oauth_m2m.decorators import client_either_authenticated
 from plugins.oauth_m2m.errors import InvalidRequest, InvalidToken
 from plugins.oauth_m2m.handlers.oauth import OAuthHandler
+from plugins.oauth_m2m.oauth_schemas import IntrospectionRequestSchema, IntrospectionSchema
 from plugins.oauth_m2m.parameters import INTROSPECTION_PARAMETERS
 from plugins.oauth_m2m.scope import INTROSPECT
 from plugins.oauth_m2m.services import services_of
 from station.handlers import route
+from station.openapi import describe
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.models import ClientToken
@@ -27,6 +29,7 @@ class IntrospectHandler(OAuthHandler):
     throttle_name: ClassVar[ThrottleName] = "introspect"
 
     @client_either_authenticated
+    @describe(form=IntrospectionRequestSchema, responses={200: IntrospectionSchema})
     async def post(self) -> None:
         """Answer what a handler would find out: inactive and nothing else, unless it accepts the token."""
         token = self.parameters.get("token")

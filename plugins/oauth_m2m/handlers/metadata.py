@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.discovery import AUTHORIZATION_SERVER, JWKS, PROTECTED_RESOURCE
 from plugins.oauth_m2m.keyring import JWKS_MAX_AGE
+from plugins.oauth_m2m.oauth_schemas import (
+    AuthorizationServerSchema,
+    JWKSetSchema,
+    ProtectedResourceSchema,
+)
 from plugins.oauth_m2m.services import services_of
 from station.errors import NotFound
 from station.handlers import BaseHandler, route
+from station.openapi import describe
 from station.security import public
 
 if TYPE_CHECKING:
@@ -37,6 +43,7 @@ class AuthorizationServerHandler(MetadataHandler):
     """The authorization server."""
 
     @public
+    @describe(responses={200: AuthorizationServerSchema})
     def get(self, path: str) -> None:
         """Answer RFC 8414 metadata."""
         discovery = services_of(self.application).discovery
@@ -48,6 +55,7 @@ class ProtectedResourceHandler(MetadataHandler):
     """The handlers that its tokens are for."""
 
     @public
+    @describe(responses={200: ProtectedResourceSchema})
     def get(self, path: str) -> None:
         """Answer RFC 9728 metadata."""
         discovery = services_of(self.application).discovery
@@ -59,6 +67,7 @@ class JWKSHandler(MetadataHandler):
     """The keys that verify its tokens: none for HS256, whose key is secret."""
 
     @public
+    @describe(responses={200: JWKSetSchema})
     def get(self) -> None:
         """Answer a JWK Set."""
         self.write_document(services_of(self.application).keyring.jwks())

@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from marshmallow import Schema, fields
+
 from station.errors import BadRequest
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.models import Client
 
-__all__ = ["entity_tag", "versions_of"]
+__all__ = ["PreconditionSchema", "entity_tag", "versions_of"]
 
 _ENTITY_TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'  # RFC 9110 8.8.3
 # empty elements are ignored (RFC 9110 5.6.1.2)
 _LIST = re.compile(rf"([ \t]*,)*[ \t]*{_ENTITY_TAG}[ \t]*(,[ \t]*({_ENTITY_TAG}[ \t]*)?)*")
+
+
+class PreconditionSchema(Schema):
+    """The header that `versions_of` reads, as /openapi.json shows it."""
+
+    if_match = fields.String(
+        data_key="If-Match", metadata={"pattern": r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'}
+    )
 
 
 def entity_tag(client: Client) -> str:

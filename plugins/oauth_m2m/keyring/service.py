@@ -71,6 +71,11 @@ class Keyring:
         self._rereading = asyncio.Lock()
         self._reread_at = float("-inf")
 
+    @property
+    def version(self) -> int:
+        """The version of the keys that are in force: another one means other keys."""
+        return self._stored.version
+
     def signer(self) -> Key:
         """The key that signs; `ServiceUnavailable` if there is none that this node can use."""
         if self._signer is None:

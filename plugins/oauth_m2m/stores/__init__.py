@@ -4,9 +4,22 @@ MongoDB is the truth about clients and revocations; Redis holds the record of ev
 the dataclasses of `plugins.oauth_m2m.models`, never documents.
 """
 
+from plugins.oauth_m2m.stores.changes import ChangeStore, ChangeStream, StreamLost
 from plugins.oauth_m2m.stores.clients import ClientStore
 from plugins.oauth_m2m.stores.keys import KeyStore
+from plugins.oauth_m2m.stores.memory import MemoryStore
+from plugins.oauth_m2m.stores.nodes import NodeStore
 from plugins.oauth_m2m.stores.secrets import SecretStore
 from plugins.oauth_m2m.stores.tokens import TokenStore
 
-__all__ = ["ClientStore", "KeyStore", "SecretStore", "TokenStore"]
+__all__ = [
+    "ChangeStore",
+    "ChangeStream",
+    "ClientStore",
+    "KeyStore",
+    "MemoryStore",
+    "NodeStore",
+    "SecretStore",
+    "StreamLost",
+    "TokenStore",
+]

@@ -9,9 +9,11 @@ from pymongo.errors import DuplicateKeyError
 from plugins.oauth_m2m.models import SigningKey, SigningKeys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from station.resources import Resources
 
-__all__ = ["KeyStore"]
+__all__ = ["KeyStore", "keys_of"]
 
 _ID = "keyring"
 
@@ -33,7 +35,7 @@ class KeyStore:
             document = await self._collection.find_one({"_id": _ID})
         if document is None:
             return SigningKeys()
-        return SigningKeys(document["version"], tuple(map(_key, document["keys"])))
+        return keys_of(document)
 
     async def replace(self, keys: SigningKeys) -> bool:
         """Put ``keys`` in the place of the version before; False if another node was faster."""
@@ -47,6 +49,11 @@ class KeyStore:
             except DuplicateKeyError:
                 return False
             return True
+
+
+def keys_of(document: Mapping[str, Any]) -> SigningKeys:
+    """The keys that a document holds."""
+    return SigningKeys(document["version"], tuple(map(_key, document["keys"])))
 
 
 def _key(document: dict[str, Any]) -> SigningKey:

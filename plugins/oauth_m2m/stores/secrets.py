@@ -6,15 +6,15 @@ import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 
 from plugins.oauth_m2m.stores.clients import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from plugins.oauth_m2m.models import Client, ClientSecret
+    from plugins.oauth_m2m.models import Client, ClientSecret, SecretUse
     from station.resources import Resources
 
 __all__ = ["SecretStore"]
@@ -53,16 +53,10 @@ class SecretStore:
             changes["generation"] = generation
         return await self._update(client, {"$pull": {"secrets": {"id": {"$in": list(ids)}}}, "$set": changes})
 
-    async def note_use(self, client_id: str, secret_id: str, *, at: datetime, address: str) -> None:
-        """Note when and from where a secret was last used, once a minute; that is no change of the client."""
-        noted_before: dict[str, Any] = {
-            "$or": [{"last_used_at": None}, {"last_used_at": {"$lte": at - _MINUTE}}]
-        }
+    async def note_uses(self, uses: Sequence[SecretUse]) -> None:
+        """Note when and from where secrets were last used, once a minute; that is no change of a client."""
         with self._resources.available():
-            await self._collection.update_one(
-                {"client_id": client_id, "secrets": {"$elemMatch": {"id": secret_id, **noted_before}}},
-                {"$set": {"secrets.$.last_used_at": at, "secrets.$.last_used_from": address}},
-            )
+            await self._collection.bulk_write([_note(use) for use in uses], ordered=False)
 
     async def _update(self, client: Client, update: dict[str, Any]) -> Client | None:
         # a hash of another cost may take the place of one without a new version: the salt tells
@@ -72,3 +66,20 @@ class SecretStore:
                 as_read, {**update, "$inc": {"version": 1}}, return_document=ReturnDocument.AFTER
             )
         return client_of(document) if document else None
+
+
+def _note(use: SecretUse) -> UpdateOne:
+    noted_before: dict[str, Any] = {
+        "$or": [{"last_used_at": None}, {"last_used_at": {"$lte": use.at - _MINUTE}}]
+    }
+    return UpdateOne(
+        {"client_id": use.client_id, "secrets": {"$elemMatch": {"id": use.secret_id, **noted_before}}},
+        # used_at marks the change as one that no change stream needs to tell
+        {
+            "$set": {
+                "secrets.$.last_used_at": use.at,
+                "secrets.$.last_used_from": use.address,
+                "used_at": use.at,
+            }
+        },
+    )

@@ -8,15 +8,17 @@ touches none of them. Both expire with what they tell of: nothing is ever cleane
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from plugins.oauth_m2m.config import MAX_TOKEN_TTL
 from plugins.oauth_m2m.models import TokenPage, TokenRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from plugins.oauth_m2m.models import Client
     from station.resources import Resources
@@ -25,6 +27,11 @@ __all__ = ["TokenStore"]
 
 # the clocks that forget a revocation and that let a token expire are not the same
 _CLOCK_MARGIN = timedelta(minutes=5)
+_MARGIN_SECONDS = int(_CLOCK_MARGIN.total_seconds())
+_LONGEST_LIFE = MAX_TOKEN_TTL + 60
+_CLEAN_SECONDS = 60
+_MAX_CLEANED = 10_000
+_BATCH = 1000
 
 
 class TokenStore:
@@ -37,9 +44,13 @@ class TokenStore:
         self._resources = resources
         self._redis = resources.redis
         self._revoked = resources.database["revoked_tokens"]
+        self._cleaned: dict[str, int] = {}
 
     async def record(self, client: Client, token: TokenRecord) -> None:
-        """Record a token of this client before it leaves: returns once Redis has acknowledged it."""
+        """Record a token of this client before it leaves: returns once Redis has acknowledged it.
+
+        The record travels with everything else that this turn of the loop asks of Redis.
+        """
         detail = {
             "scopes": token.scopes,
             "issued_at": token.iat,
@@ -49,38 +60,60 @@ class TokenStore:
             "secret": token.secret_id,
         }
         live = _live_key(client)
-        with self._resources.available():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.set(_token_key(client.client_id, token.jti), json.dumps(detail), exat=token.exp)
-                pipe.zadd(live, {token.jti: token.exp})
-                pipe.zremrangebyscore(live, "-inf", int(time.time()))
-                # GT alone leaves a key without an expiry as it is
-                pipe.expireat(live, token.exp, nx=True)
-                pipe.expireat(live, token.exp, gt=True)
-                await pipe.execute()
+        turn = self._resources.pipeline.turn()
+        # for as long as the token lives, whatever the time of day: see `station.pipeline.Turn.set`
+        turn.set(
+            _token_key(client.client_id, token.jti), orjson.dumps(detail), seconds=token.exp - token.iat
+        )
+        expired_until = token.iat - _MARGIN_SECONDS if self._is_due_to_clean(live, token.iat) else None
+        turn.add(live, token.jti, score=token.exp, seconds=_LONGEST_LIFE, now=expired_until)
+        await turn.flushed()
 
-    async def revoke(self, client: Client, jti: str, exp: int) -> None:
-        """Revoke a token until it has expired for every clock: first in MongoDB, the truth, then in Redis."""
-        forgotten_at = datetime.fromtimestamp(exp, UTC) + _CLOCK_MARGIN
-        record = {"client_id": client.client_id, "expires_at": forgotten_at}
+    async def withdraw(self, client: Client, jti: str) -> None:
+        """Take back the record of a token that did not leave."""
         with self._resources.available():
-            await self._revoked.update_one({"_id": jti}, {"$set": record}, upsert=True)
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.set(f"blacklist:{jti}", "1", ex=max(1, exp - int(time.time()) + 1))
                 pipe.delete(_token_key(client.client_id, jti))
                 pipe.zrem(_live_key(client), jti)
                 await pipe.execute()
 
-    async def is_revoked(self, jti: str) -> bool:
-        """Whether the token was revoked; MongoDB alone decides."""
+    async def revoke(self, client: Client, jti: str, exp: int) -> None:
+        """Revoke a token, in MongoDB, until it has expired for every clock."""
+        forgotten_at = datetime.fromtimestamp(exp, UTC) + _CLOCK_MARGIN
+        record = {"client_id": client.client_id, "expires_at": forgotten_at}
         with self._resources.available():
-            return await self._revoked.find_one({"_id": jti}, {"_id": 1}) is not None
+            await self._revoked.update_one({"_id": jti}, {"$set": record}, upsert=True)
+
+    async def blacklist(self, client: Client, jti: str, exp: int) -> None:
+        """Say in Redis, for other readers, that a token was revoked; it is none of the live ones any more."""
+        with self._resources.available():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                seconds = max(1, exp - int(time.time()) + 1) + _MARGIN_SECONDS
+                pipe.set(f"blacklist:{jti}", "1", ex=seconds)
+                pipe.delete(_token_key(client.client_id, jti))
+                pipe.zrem(_live_key(client), jti)
+                await pipe.execute()
+
+    async def revoked(self) -> AsyncIterator[list[str]]:
+        """The ids of all revoked tokens that may live still, a thousand at a time."""
+        living = {"expires_at": {"$gt": datetime.now(UTC)}}
+        with self._resources.available(None):
+            batch: list[str] = []
+            async for document in self._revoked.find(living, {"_id": 1}, batch_size=_BATCH):
+                batch.append(document["_id"])
+                if len(batch) == _BATCH:
+                    yield batch
+                    batch = []
+            yield batch
 
     async def expiry(self, client: Client, jti: str) -> int | None:
-        """When a live token of the client expires; None if it has no such token."""
+        """When a live token of the client expires; None if it has no such token.
+
+        One that has just expired by our clock may live by that of another process.
+        """
         with self._resources.available():
             exp = await self._redis.zscore(_live_key(client), jti)
-        return None if exp is None or exp <= time.time() else int(exp)
+        return None if exp is None or exp <= time.time() - _MARGIN_SECONDS else int(exp)
 
     async def count(self, client: Client) -> int:
         """How many live tokens the client has."""
@@ -103,12 +136,21 @@ class TokenStore:
                 details = await pipe.execute() if members else []
         revoked = await self._revoked_among([jti for jti, _ in members])
         records = tuple(
-            _record(client.client_id, jti, json.loads(detail))
+            _record(client.client_id, jti, orjson.loads(detail))
             for (jti, _), detail in zip(members, details, strict=True)
             if detail is not None and jti not in revoked
         )
         last = "{1}:{0}".format(*members[-1]) if len(members) == limit else None
         return TokenPage(records, last)
+
+    def _is_due_to_clean(self, live: str, now: int) -> bool:
+        """Whether expired tokens shall leave this index now: each process does that once a minute."""
+        if self._cleaned.get(live, 0) > now - _CLEAN_SECONDS:
+            return False
+        if len(self._cleaned) >= _MAX_CLEANED:
+            self._cleaned.clear()
+        self._cleaned[live] = now
+        return True
 
     async def _place_behind(self, key: str, after: str) -> int:
         exp, _, jti = after.partition(":")

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plugins.oauth_m2m.cursors import Cursors
 from station.errors import ValidationFailed
@@ -31,3 +35,19 @@ def test_nobody_else_can_make_one() -> None:
         with pytest.raises(ValidationFailed) as error:
             cursors.open(cursor)
         assert set(error.value.errors) == {"cursor"}
+
+
+@given(st.text())
+def test_any_position_is_read_back(position: str) -> None:
+    cursors = Cursors(SECRET, "clients")
+    assert cursors.open(cursors.seal(position)) == position
+
+
+@given(
+    st.text()
+    | st.text("-_AQgw=", max_size=60)
+    | st.binary(max_size=60).map(lambda raw: urlsafe_b64encode(raw).decode())
+)
+def test_any_text_is_no_cursor(text: str) -> None:
+    with pytest.raises(ValidationFailed):
+        Cursors(SECRET, "clients").open(text)

@@ -57,7 +57,7 @@ async def node(wire: Wire, config: Config, **changes: Any) -> AsyncIterator[Node
         server = app.listen(0, "127.0.0.1")
         [listening] = server._sockets.values()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        yield Node(app, type(wire)(wire._http, url))
+        yield Node(app, wire.at(url))
         server.stop()
         await server.close_all_connections()
 

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from plugins.oauth_m2m.config import OAuthM2MConfig
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
@@ -140,9 +142,11 @@ async def begin(wire: Wire) -> tuple[str, str, str]:
 @pytest.mark.row("V7")
 @pytest.mark.gen_test
 async def test_without_mongodb_nothing_is_done(wire: Wire, to_mongodb: Line) -> None:
+    """Only what needs no MongoDB goes on: whether a token lives is in memory."""
     token, jti, secret_id = await begin(wire)
     to_mongodb.cut()
     statuses = await everything(wire, token, jti, secret_id)
+    assert statuses.pop("introspect") == 200
     assert set(statuses.values()) == {503}, statuses
     to_mongodb.mend()
     for _ in range(50):  # until the driver has found it again
@@ -153,6 +157,37 @@ async def test_without_mongodb_nothing_is_done(wire: Wire, to_mongodb: Line) -> 
     secrets = (await wire.admin("GET", f"{BOT}/secrets")).json["secrets"]
     assert (len(secrets), secrets[0]["id"]) == (2, secret_id)
     assert len((await wire.admin("GET", f"{BOT}/tokens")).json["tokens"]) == 1
+
+
+class TestWhileItIsStale:
+    """MongoDB has been silent for longer than a token may live on unheard of."""
+
+    @pytest.fixture
+    def m2m_settings(self) -> OAuthM2MConfig:
+        return OAuthM2MConfig(bcrypt_cost=4, revocation_max_staleness_ms=1000)
+
+    @pytest.mark.row("R6", "V7")
+    @pytest.mark.gen_test
+    async def test_nothing_is_open_until_mongodb_is_heard_again(self, wire: Wire, to_mongodb: Line) -> None:
+        token, jti, secret_id = await begin(wire)
+
+        async def status_is(wanted: int) -> None:
+            async with asyncio.timeout(20):
+                while (  # noqa: ASYNC110 - nothing tells of it but the answers
+                    await wire.fetch("GET", "/auth/client", bearer=token)
+                ).status != wanted:
+                    await asyncio.sleep(0.05)
+
+        await status_is(200)
+        to_mongodb.cut()
+        await status_is(503)
+        statuses = await everything(wire, token, jti, secret_id)
+        assert set(statuses.values()) == {503}, statuses
+        assert (await wire.token(CREDENTIALS)).status == 503
+        assert (await wire.fetch("GET", "/health/ready")).status == 503
+        to_mongodb.mend()
+        await status_is(200)
+        assert (await wire.token(CREDENTIALS)).status == 200
 
 
 @pytest.mark.row("V7")

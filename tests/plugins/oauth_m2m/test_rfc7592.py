@@ -51,7 +51,7 @@ class TestShowing:
             ['"2"'],
             ['"2"'],
         ]
-        assert (changed.status, changed.json) == (200, shown.json)
+        assert (changed.status, changed.json) == (200, {**shown.json, "confirmedBy": 1, "pending": 0})
 
     @pytest.mark.row("G5")
     @pytest.mark.gen_test
@@ -114,8 +114,17 @@ class TestChanging:
         after = (await wire.admin("PATCH", BOT, change)).json
         updated = after["updatedAt"]
         assert updated > before["updatedAt"]
-        assert after == {**before, **change, "scopes": ["a", "b"], "version": 2, "updatedAt": updated}
-        assert (await wire.admin("GET", BOT)).json == after
+        assert after == {
+            **before,
+            **change,
+            "scopes": ["a", "b"],
+            "version": 2,
+            "updatedAt": updated,
+            "confirmedBy": 1,
+            "pending": 0,
+        }
+        shown = (await wire.admin("GET", BOT)).json
+        assert after == {**shown, "confirmedBy": 1, "pending": 0}
         reset = (await wire.admin("PATCH", BOT, {"tokenTtl": None})).json
         assert (reset["tokenTtl"], reset["name"], reset["version"]) == (None, "Bot", 3)
 
@@ -261,7 +270,8 @@ class TestIfMatch:
             )
             assert sorted(answer.status for answer in answers) == [200, 412, 412]
             [done] = [answer.json for answer in answers if answer.status == 200]
-            assert (await wire.admin("GET", BOT)).json == done
+            shown = (await wire.admin("GET", BOT)).json
+            assert done == {**shown, "confirmedBy": 1, "pending": 0}
 
 
 class TestListing:

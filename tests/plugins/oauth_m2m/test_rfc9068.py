@@ -18,6 +18,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from station.app import make_app
@@ -26,6 +28,8 @@ from station.errors import ConfigError, StartError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tornado.ioloop import IOLoop
 
     from station.config import Config
     from tests.conftest import Answer, Wire
@@ -443,3 +447,43 @@ async def test_the_token_of_a_session_is_no_access_token(wire: Wire, forge: Forg
         await forge.refused(
             forge.sign(claims | forge.claims | {"sub": claims["sub"], "client_id": claims["sub"]})
         )
+
+
+# where, how many characters go, and what comes in their place
+_edits = st.tuples(
+    st.floats(0, 1, exclude_max=True), st.integers(0, 3), st.text("ABYZabyz0189._~+/-", max_size=3)
+)
+_members = st.dictionaries(
+    st.sampled_from(["kid", "jku", "jwk", "x5u", "crit", "b64", "cty", "zip", "enc"]),
+    st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text(), max_size=2),
+    min_size=1,
+)
+
+
+@pytest.mark.row("J1")
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=st.lists(_edits, min_size=1, max_size=3))
+def test_no_edited_token_is_let_in(
+    io_loop: IOLoop, forge: Forge, edits: list[tuple[float, int, str]]
+) -> None:
+    if not forge.genuine:
+        io_loop.run_sync(forge.open)
+    token = forge.genuine
+    for where, gone, instead in edits:
+        place = int(where * len(token))
+        token = token[:place] + instead + token[place + gone :]
+    # the last character of 43 holds four bits of the signature and two of nothing
+    assume(token and not token.startswith(forge.genuine[:-1]))
+    io_loop.run_sync(lambda: forge.refused(token, token))
+
+
+@pytest.mark.row("J1", "J8")
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(members=_members)
+def test_no_member_of_a_header_is_let_in_or_followed(
+    io_loop: IOLoop, forge: Forge, members: dict[str, object]
+) -> None:
+    if not forge.genuine:
+        io_loop.run_sync(forge.open)
+    token = forge.sign(forge.claims, HEADER | members)
+    io_loop.run_sync(lambda: forge.refused(token, members))

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
-from fakeredis import FakeAsyncRedis
-from mongomock_motor import AsyncMongoMockClient
 
 from plugins.oauth_m2m.hashes import imported_secrets
-from plugins.oauth_m2m.models import AuthenticatedClient, Client, ClientSecret, SecretAddition
+from plugins.oauth_m2m.models import Client, ClientSecret, SecretAddition
 from plugins.oauth_m2m.rotation import SecretService
 from plugins.oauth_m2m.stores import ClientStore, SecretStore
-from station.audit import AuditLog, AuditStore
 from station.errors import Conflict, ServiceUnavailable
-from station.passwords import PasswordHasher, parse_hash
-from station.resources import Resources
+from station.passwords import parse_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from tornado.ioloop import IOLoop
+
+    from station.passwords import PasswordHasher
+    from station.resources import Resources
+    from tests.plugins.oauth_m2m.conftest import Node
 
 SECRET = "a-client-secret-of-more-than-32-characters"
 NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
@@ -57,34 +54,13 @@ class MovingStore(SecretStore):
             await self._collection.update_one({"client_id": client.client_id}, {"$inc": {"version": 1}})
 
 
-class BrokenStore(SecretStore):
-    """Notes nothing."""
-
-    async def note_use(self, client_id: str, secret_id: str, *, at: datetime, address: str) -> None:
-        raise ServiceUnavailable("away")
-
-
 @pytest.fixture
-def resources() -> Resources:
-    return Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis())
-
-
-@pytest.fixture
-def hasher() -> Iterator[PasswordHasher]:
-    hasher = PasswordHasher(COST)
-    yield hasher
-    hasher.close()
-
-
-@pytest.fixture
-def bot(io_loop: IOLoop, resources: Resources) -> Client:
+def bot(io_loop: IOLoop, resources: Resources, cheap_hasher: PasswordHasher) -> Client:
     """A client whose only secret has a lower cost than the configured one."""
 
     async def make() -> Client:
-        cheap = PasswordHasher(COST - 1)
-        salt = cheap.new_salt()
-        secret = ClientSecret("s1", await cheap.hash(SECRET.encode(), salt=salt), created_at=NOON)
-        cheap.close()
+        salt = cheap_hasher.new_salt()
+        secret = ClientSecret("s1", await cheap_hasher.hash(SECRET.encode(), salt=salt), created_at=NOON)
         return await insert(resources, salt, secret)
 
     client: Client = io_loop.run_sync(make)
@@ -110,17 +86,25 @@ async def insert(resources: Resources, salt: str, *secrets: ClientSecret) -> Cli
 
 
 def make_service(
-    resources: Resources, hasher: PasswordHasher, store: SecretStore | None = None
+    node: Node,
+    hasher: PasswordHasher,
+    store: SecretStore | None = None,
+    clients: ClientStore | None = None,
 ) -> SecretService:
-    audit = AuditLog(AuditStore(resources, timedelta(days=1)))
-    return SecretService(ClientStore(resources), store or SecretStore(resources), hasher, audit)
+    return SecretService(
+        clients or node.clients,
+        store or SecretStore(node.resources),
+        propagation=node.propagation,
+        hasher=hasher,
+        audit=node.audit,
+    )
 
 
 @pytest.mark.gen_test
 async def test_a_secret_shares_the_salt_and_the_cost_of_those_that_live(
-    resources: Resources, hasher: PasswordHasher, bot: Client
+    node: Node, resources: Resources, hasher: PasswordHasher, bot: Client
 ) -> None:
-    service = make_service(resources, hasher)
+    service = make_service(node, hasher)
     await service.add("station-bot", SecretAddition())
     found = await ClientStore(resources).get("station-bot")
     assert [(parse_hash(one.hash).salt, parse_hash(one.hash).cost) for one in found.secrets] == [
@@ -137,12 +121,12 @@ async def test_a_secret_shares_the_salt_and_the_cost_of_those_that_live(
 
 @pytest.mark.gen_test
 async def test_beside_an_imported_secret_there_is_no_other(
-    resources: Resources, hasher: PasswordHasher
+    node: Node, resources: Resources, hasher: PasswordHasher
 ) -> None:
     stored = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(COST)).decode()
     salt, secrets = imported_secrets([stored], max_cost=COST, now=NOON)
     await insert(resources, salt, *secrets)
-    service = make_service(resources, hasher)
+    service = make_service(node, hasher)
     with pytest.raises(Conflict, match="imported"):
         await service.add("station-bot", SecretAddition())
     await service.end("station-bot", secrets[0].id, force=True)
@@ -152,10 +136,10 @@ async def test_beside_an_imported_secret_there_is_no_other(
 @pytest.mark.usefixtures("bot")
 @pytest.mark.gen_test
 async def test_a_change_is_tried_again_when_the_client_has_changed(
-    resources: Resources, hasher: PasswordHasher
+    node: Node, resources: Resources, hasher: PasswordHasher
 ) -> None:
     store = MovingStore(resources, 3)
-    service = make_service(resources, hasher, store)
+    service = make_service(node, hasher, store)
     added, _ = await service.add("station-bot", SecretAddition())
     store.moves = 3
     await service.end("station-bot", "s1")
@@ -184,30 +168,14 @@ class FadingStore(ClientStore):
 
 @pytest.mark.gen_test
 async def test_a_secret_that_was_stored_is_shown_whatever_happens_to_the_store(
-    resources: Resources, hasher: PasswordHasher, bot: Client
+    node: Node, resources: Resources, hasher: PasswordHasher, bot: Client
 ) -> None:
     """The others have ended with it: a 503 instead of the text would leave a client that nobody can use."""
-    audit = AuditLog(AuditStore(resources, timedelta(days=1)))
-    service = SecretService(FadingStore(resources), SecretStore(resources), hasher, audit)
+    service = make_service(node, hasher, clients=FadingStore(resources))
     secret, text = await service.add("station-bot", SecretAddition(end_others_in=0))
     assert text is not None
     found = await ClientStore(resources).get("station-bot")
     assert found.secrets[-1].id == secret.id
-
-
-@pytest.mark.gen_test
-async def test_a_use_that_is_noted_meanwhile_is_not_lost(
-    resources: Resources, hasher: PasswordHasher, bot: Client
-) -> None:
-    """Between the read and the write of an admin who changes the client."""
-    store = SecretStore(resources)
-    added = ClientSecret("s2", "$hash", created_at=NOON)
-    ending = dataclasses.replace(bot.secrets[0], expires_at=NOON)
-    await store.note_use("station-bot", "s1", at=NOON, address="203.0.113.9")
-    assert await store.add(bot, added, salt=bot.salt, ends=[ending])
-    first, second = (await ClientStore(resources).get("station-bot")).secrets
-    assert (first.last_used_at, first.last_used_from, first.expires_at) == (NOON, "203.0.113.9", NOON)
-    assert second == added
 
 
 @pytest.mark.gen_test
@@ -220,27 +188,11 @@ async def test_a_client_with_another_salt_is_another_client(resources: Resources
 
 
 @pytest.mark.gen_test
-async def test_a_use_that_cannot_be_noted_is_logged_and_harms_nothing(
-    resources: Resources, hasher: PasswordHasher, bot: Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    service = make_service(resources, hasher, BrokenStore(resources))
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            service.note_use(AuthenticatedClient(bot, bot.secrets[0]), address="203.0.113.9")
-        await service.close()
-    assert [record.message for record in caplog.records] == [
-        "the last use of a secret of station-bot was not noted: ServiceUnavailable"
-    ]
-    await asyncio.sleep(0)
-    await service.close()
-
-
-@pytest.mark.gen_test
 async def test_five_secrets_share_one_salt_and_cost(
-    resources: Resources, hasher: PasswordHasher, bot: Client
+    node: Node, resources: Resources, hasher: PasswordHasher, bot: Client
 ) -> None:
     for _ in range(4):
-        await make_service(resources, hasher).add("station-bot", SecretAddition())
+        await make_service(node, hasher).add("station-bot", SecretAddition())
     found = await ClientStore(resources).get("station-bot")
     assert len(found.secrets) == 5
     assert len({(parse_hash(one.hash).salt, parse_hash(one.hash).cost) for one in found.secrets}) == 1

@@ -4,10 +4,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from marshmallow import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError
 
 from plugins.oauth_m2m.models import Client, ClientSecret, Registration
-from plugins.oauth_m2m.schemas import ChangeSchema, QuerySchema, RegistrationSchema, client_json, timestamp
+from plugins.oauth_m2m.schemas import (
+    ChangeSchema,
+    QuerySchema,
+    RegistrationSchema,
+    SecretSchema,
+    client_json,
+    timestamp,
+)
 
 GOOD: dict[str, Any] = {"clientId": "station-bot", "scopes": ["bot:api"]}
 
@@ -147,3 +156,40 @@ def test_a_client_is_shown_without_its_secrets() -> None:
 
 def test_a_timestamp_has_milliseconds_even_on_the_second() -> None:
     assert timestamp(datetime(2025, 1, 2, tzinfo=UTC)) == "2025-01-02T00:00:00.000Z"
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_names = st.sampled_from(
+    ["clientId", "clientSecret", "scopes", "name", "tokenTtl", "isActive"]
+) | st.sampled_from(["expiresAt", "endOthersAt", "endOthersIn"])
+_almost = st.sampled_from(
+    ["a" * 32, "bot:api", "2099-01-01T00:00:00Z", 60, True, ["bot:api"], {"$gt": ""}, "\0"]
+)
+
+
+@pytest.mark.parametrize("schema", [RegistrationSchema(), ChangeSchema(), SecretSchema()], ids=repr)
+@given(document=st.dictionaries(_names | st.text(), _json | _almost, max_size=5))
+def test_any_object_is_loaded_or_its_fields_are_named(schema: Schema, document: dict[str, object]) -> None:
+    try:
+        schema.load(document)
+        named: object = {}
+    except ValidationError as error:
+        named = error.messages
+    assert isinstance(named, dict)
+    assert set(named) <= {*document, "clientId", "scopes", "_schema", "endOthersIn"}
+
+
+@given(st.dictionaries(st.sampled_from(["search", "scope", "isActive", "limit", "cursor", "x"]), st.text()))
+def test_any_query_is_loaded_or_its_fields_are_named(query: dict[str, str]) -> None:
+    try:
+        found = QuerySchema().load(query)
+        named: object = {}
+    except ValidationError as error:
+        found, named = {}, error.messages
+    assert isinstance(named, dict)
+    assert set(named) <= set(query)
+    assert 1 <= found.get("limit", 1) <= 200

@@ -6,19 +6,24 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakeredis import FakeAsyncRedis
-from mongomock_motor import AsyncMongoMockClient
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from station.audit import Actor, AuditFilter, AuditLog, AuditStore, Event, acting, refusal_reason
 from station.errors import Conflict, Reason, ServiceUnavailable, ValidationFailed
 from station.resources import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+    from tornado.ioloop import IOLoop
+
+    from station.embedded import Endpoints
 
 MINUTE = 29_000_000 * 60.0
 
@@ -42,9 +47,12 @@ class Store(AuditStore):
         self._answer(event)
         await super().finish(event)
 
-    async def add(self, event: Event) -> None:
-        self._answer(event)
-        await super().add(event)
+    async def add(self, events: Sequence[Event]) -> Mapping[int, bool]:
+        self._answer()
+        rejected = [place for place, event in enumerate(events) if event.action == self.rejected]
+        taken = [event for event in events if event.action != self.rejected]
+        assert not await super().add(taken)
+        return dict.fromkeys(rejected, False)
 
     def _answer(self, *events: Event) -> None:
         if self.away:
@@ -64,8 +72,12 @@ class Clock:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis()))
+def store(io_loop: IOLoop, engines: Endpoints) -> Iterator[Store]:
+    mongodb: Any = AsyncIOMotorClient(engines.mongodb_uri, tz_aware=True)
+    name = f"test_{uuid.uuid4().hex}"
+    yield Store(Resources(mongodb[name], FakeAsyncRedis()))
+    io_loop.run_sync(lambda: mongodb.drop_database(name))
+    mongodb.close()
 
 
 @pytest.fixture

@@ -66,9 +66,17 @@ async def test_an_end_takes_the_place_of_the_beginning(store: AuditStore) -> Non
 @pytest.mark.gen_test
 async def test_counts_add_up(store: AuditStore) -> None:
     counted = Event(action="token.issued", client_id="bot", time=NOON, id="token.issued:bot:1", count=3)
-    await store.add(counted)
-    await store.add(dataclasses.replace(counted, count=4))
+    assert not await store.add([counted])
+    assert not await store.add([dataclasses.replace(counted, count=4)])
     assert await store.find(AuditFilter(), limit=10) == [dataclasses.replace(counted, count=7)]
+
+
+@pytest.mark.gen_test
+async def test_a_count_that_mongodb_rejects_is_told_apart_from_the_others(store: AuditStore) -> None:
+    good = Event(action="token.issued", client_id="bot", time=NOON, id="token.issued:bot:1")
+    bad = dataclasses.replace(good, id="token.issued:bot:2", detail={"secret": "x" * 17_000_000})
+    assert await store.add([bad, good]) == {0: False}
+    assert await store.find(AuditFilter(), limit=10) == [good]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from tornado.websocket import websocket_connect
 
 from station.cli.server import event_loop
 
@@ -31,6 +33,7 @@ import asyncio
 from station import hookimpl
 from station.handlers import BaseHandler, route
 from station.security import public
+from tornado.websocket import WebSocketHandler
 
 class SlowHandler(BaseHandler):
     @public
@@ -44,9 +47,31 @@ class LargeHandler(BaseHandler):
     def get(self):
         self.finish(b"x" * 32 * 1024 * 1024)
 
+@public
+class SocketHandler(BaseHandler, WebSocketHandler):
+    async def on_message(self, message):
+        self.write_message(message)
+
+class StreamHandler(BaseHandler):
+    @public
+    async def get(self):
+        self.going_away = asyncio.Event()
+        self.write("begun")
+        await self.flush()
+        await self.going_away.wait()
+        self.write("ended")
+
+    def on_going_away(self):
+        self.going_away.set()
+
 @hookimpl
 def station_handlers():
-    return [route(r"/slow", SlowHandler), route(r"/large", LargeHandler)]
+    return [
+        route(r"/slow", SlowHandler),
+        route(r"/large", LargeHandler),
+        route(r"/socket", SocketHandler),
+        route(r"/stream", StreamHandler),
+    ]
 """
 
 
@@ -215,6 +240,28 @@ def test_who_reads_slowly_gets_the_whole_answer(working_directory: Path, slow: d
             received = head + answers(connection)
         assert served.wait(30) == 0
     assert len(received.partition(b"\r\n\r\n")[2]) == LARGE
+
+
+def test_long_lived_connections_are_told_of_the_stop(working_directory: Path, slow: dict[str, str]) -> None:
+    async def follow(served: Served) -> int | None:
+        socket = await websocket_connect(served.url.replace("http", "ws", 1) + "/socket")
+        await socket.write_message("hello")
+        assert await socket.read_message() == "hello"
+        served.terminate()
+        assert await socket.read_message() is None
+        socket.close()
+        return socket.close_code
+
+    with serving(working_directory, **slow) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            begun = connection.recv(65536)
+            assert asyncio.run(follow(served)) == 1001
+            received = begun + answers(connection)
+        assert served.wait(30) == 0
+    assert received.endswith(b"5\r\nbegun\r\n5\r\nended\r\n0\r\n\r\n")
+    assert "did not finish" not in (working_directory / "err").read_text()
 
 
 def test_what_keeps_workers_from_starting_is_said_once(environ: dict[str, str]) -> None:

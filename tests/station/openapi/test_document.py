@@ -10,6 +10,7 @@ import pytest
 from marshmallow import Schema, fields
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from tornado.web import StaticFileHandler
+from tornado.websocket import WebSocketHandler
 
 from plugins.oauth_m2m import client_authenticated, scopes
 from station import hookimpl
@@ -86,6 +87,14 @@ class SilentHandler(BaseHandler):
         pass
 
 
+@scopes("notes:read")
+class FeedHandler(BaseHandler, WebSocketHandler):
+    """Hear of new notes."""
+
+    def on_message(self, _message: str | bytes) -> None:
+        pass
+
+
 class NotesPlugin:
     __name__ = "notes"
 
@@ -98,6 +107,7 @@ class NotesPlugin:
             route(r"/books/([a-z]+)/notes", NotesHandler),
             route(r"/forms", FormHandler),
             route(r"/silent", SilentHandler),
+            route(r"/feed", FeedHandler),
             route(r"/files/(.+)", StaticFileHandler, {"path": self._data}, demand=user_authenticated),
         ]
 
@@ -281,6 +291,12 @@ def resolved(document: dict[str, Any], response: dict[str, Any]) -> dict[str, An
         found: dict[str, Any] = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
         return found
     return response
+
+
+def test_a_websocket_is_a_get_that_switches_protocols(notes: dict[str, Any]) -> None:
+    opening = notes["paths"]["/feed"]["get"]
+    assert opening["summary"] == "Hear of new notes"
+    assert set(opening["responses"]) == {"101", "400", "401", "403", "426", "503"}
 
 
 def test_a_method_that_openapi_does_not_have_is_left_out(notes: dict[str, Any]) -> None:

@@ -1,15 +1,16 @@
-"""The commands about clients, run over fakes as they are typed."""
+"""The commands about clients, run on the embedded engines as they are typed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import pymongo
 import pytest
+import redis
 from click.testing import CliRunner, Result
-from fakeredis import FakeAsyncRedis, FakeServer
-from mongomock_motor import AsyncMongoMockClient
 
 from plugins.oauth_m2m.commands import oauth_clients
 from plugins.oauth_m2m.config import OAuthM2MConfig
@@ -19,44 +20,88 @@ from station.app import Application, make_app
 from station.audit import Actor, acting
 from station.cli.group import StationGroup
 from station.config import Config
-from station.resources import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from motor.motor_asyncio import AsyncIOMotorDatabase
+    from pymongo.database import Database
+
+    from station.embedded import Endpoints
 
 T = TypeVar("T")
 main = StationGroup("station", commands=[oauth_clients])
 
 
-class FakeBoot:
-    """Runs what a command asks for in an application over fakes, which outlive it."""
+class EngineBoot:
+    """Runs what a command asks for in an application on the embedded engines."""
 
-    def __init__(self, settings: OAuthM2MConfig) -> None:
-        self.config = Config(
-            env="test",
-            jwt_secret="the secret of the tests, 32 bytes and more",
-            issuer="https://station.example",
-            sections={"oauth_m2m": settings},
-        )
-        self._database: AsyncIOMotorDatabase[dict[str, Any]] = AsyncMongoMockClient(tz_aware=True)["station"]
-        self._redis = FakeServer()
+    def __init__(self, config: Config, plugins: Sequence[object] = ()) -> None:
+        self.config = config
+        self._plugins = plugins
 
-    def run(self, work: Callable[[Application], Awaitable[T]]) -> T:
+    def run(self, work: Callable[[Application], Awaitable[T]], *, serving: bool = False) -> T:
+        """As a command does; ``serving`` is for what only a server does."""
+
         async def run() -> T:
-            resources = Resources(self._database, FakeAsyncRedis(server=self._redis))
-            async with make_app(self.config, resources).lifespan(serving=False) as app:
+            async with make_app(self.config, plugins=self._plugins).lifespan(serving=serving) as app:
                 with acting(Actor.cli()):
                     return await work(app)
 
         return asyncio.run(run())
 
+    def serve(self) -> None:
+        """Start a server, and stop it."""
+
+        async def work(_app: Application) -> None:
+            pass
+
+        self.run(work, serving=True)
+
+
+class MakeBoot(Protocol):
+    """Make an `EngineBoot` with these settings of the plugin; its database is emptied in the end."""
+
+    def __call__(self, settings: OAuthM2MConfig, *plugins: object) -> EngineBoot: ...
+
+
+@pytest.fixture(scope="session")
+def database(engines: Endpoints) -> Iterator[Database[dict[str, Any]]]:
+    """A database of the commands' own: making and migrating one for each test takes longer than the tests."""
+    with pymongo.MongoClient[dict[str, Any]](engines.mongodb_uri) as mongodb:
+        database = mongodb[f"test_{uuid.uuid4().hex}"]
+        yield database
+        mongodb.drop_database(database.name)
+
+
+@pytest.fixture
+def make_boot(engines: Endpoints, database: Database[dict[str, Any]], tmp_path: Path) -> Iterator[MakeBoot]:
+    """See `MakeBoot`."""
+
+    def make(settings: OAuthM2MConfig, *plugins: object) -> EngineBoot:
+        config = Config(
+            env="test",
+            data_dir=tmp_path,
+            mongodb_uri=engines.mongodb_uri,
+            mongodb_database=database.name,
+            redis_url=engines.redis_url,
+            jwt_secret="the secret of the tests, 32 bytes and more",
+            issuer="https://station.example",
+            sections={"oauth_m2m": settings},
+        )
+        return EngineBoot(config, plugins)
+
+    yield make
+    for name in set(database.list_collection_names()) - {"migrations"}:
+        database[name].delete_many({})
+    with redis.Redis.from_url(engines.redis_url) as client:
+        client.flushdb()
+
 
 class Commands:
     """Runs ``station oauth-clients`` as it is typed."""
 
-    def __init__(self, boot: FakeBoot) -> None:
+    def __init__(self, boot: EngineBoot) -> None:
         self.boot = boot
 
     def run(self, *arguments: str, stdin: str = "") -> Result:
@@ -87,7 +132,8 @@ class Commands:
         credentials = ClientCredentials(client_id, (secret.encode(),), "client_secret_basic")
 
         async def authenticate(app: Application) -> object:
-            return await services_of(app).clients.authenticate(credentials)
+            admission = app.throttle.admit()
+            return await services_of(app).authenticator.authenticate(credentials, admission=admission)
 
         return self.boot.run(authenticate) is not None
 
@@ -98,5 +144,5 @@ def settings() -> OAuthM2MConfig:
 
 
 @pytest.fixture
-def commands(settings: OAuthM2MConfig) -> Commands:
-    return Commands(FakeBoot(settings))
+def commands(make_boot: MakeBoot, settings: OAuthM2MConfig) -> Commands:
+    return Commands(make_boot(settings))

@@ -44,7 +44,9 @@ async def test_all_addresses_that_are_looked_at_are_named(wire: Wire, app: Appli
     client = await services.clients.get("station-bot")
 
     async def issue(address: str) -> None:
-        await services.tokens.issue(client, client.scopes, address=address, user_agent="")
+        await services.tokens.issue(
+            client, client.scopes, admission=app.throttle.admit(), address=address, user_agent=""
+        )
 
     await issue("")
     assert "has 1 live token. It" in await impact(app, "station-bot")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import asyncio
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,23 +13,18 @@ import pymongo
 import pytest
 import requests
 from click.testing import CliRunner, Result
-from fakeredis import FakeAsyncRedis, FakeServer
-from mongomock_motor import AsyncMongoMockClient
 
 from plugins.oauth_m2m.commands import oauth_keys
 from plugins.oauth_m2m.config import OAuthM2MConfig
-from station.app import Application, make_app
 from station.cli.group import StationGroup
-from station.config import Config
-from station.resources import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from motor.motor_asyncio import AsyncIOMotorDatabase
-
+    from station.app import Application
     from station.embedded import Endpoints
+    from tests.plugins.oauth_m2m.commands.conftest import EngineBoot, MakeBoot
 
 T = TypeVar("T")
 SECRET = "the secret of the tests, 32 bytes and more"
@@ -37,52 +32,39 @@ NEW = "the secret that comes after it, 32 bytes and more"
 main = StationGroup("station", commands=[oauth_keys])
 
 
-class FakeBoot:
-    """Runs what a command asks for in an application over fakes, which outlive it."""
+class Shell:
+    """Where commands are typed, without the server's settings; servers run beside it."""
 
-    def __init__(self) -> None:
-        self.secrets: dict[str, Any] = {"jwt_secret": SECRET}
-        self._database: AsyncIOMotorDatabase[dict[str, Any]] = AsyncMongoMockClient(tz_aware=True)["station"]
-        self._redis = FakeServer()
+    def __init__(self, make_boot: MakeBoot) -> None:
+        self._make_boot = make_boot
+        self.secrets = {"jwt_secret": SECRET}
 
     def run(self, work: Callable[[Application], Awaitable[T]]) -> T:
-        return self._run(work, "HS256", serving=False)  # as from a shell without the server's settings
+        return self._boot("HS256").run(work)
 
     def serve(self, alg: str) -> None:
         """Start a server, and stop it."""
+        self._boot(alg).serve()
 
-        async def work(_app: Application) -> None:
-            pass
-
-        self._run(work, alg, serving=True)
-
-    def _run(self, work: Callable[[Application], Awaitable[T]], alg: str, *, serving: bool) -> T:
-        settings = OAuthM2MConfig(bcrypt_cost=4, signing_alg=alg)
-        config = Config(
-            env="test", issuer="https://station.example", sections={"oauth_m2m": settings}, **self.secrets
-        )
-
-        async def run() -> T:
-            resources = Resources(self._database, FakeAsyncRedis(server=self._redis))
-            async with make_app(config, resources).lifespan(serving=serving) as app:
-                return await work(app)
-
-        return asyncio.run(run())
+    def _boot(self, alg: str) -> EngineBoot:
+        boot = self._make_boot(OAuthM2MConfig(bcrypt_cost=4, signing_alg=alg))
+        boot.config = dataclasses.replace(boot.config, **self.secrets)
+        return boot
 
 
 @pytest.fixture
-def boot() -> FakeBoot:
-    return FakeBoot()
+def boot(make_boot: MakeBoot) -> Shell:
+    return Shell(make_boot)
 
 
-def run(boot: FakeBoot, *arguments: str, stdin: str = "") -> Result:
+def run(boot: Shell, *arguments: str, stdin: str = "") -> Result:
     result = CliRunner().invoke(main, ["oauth-keys", *arguments], input=stdin, obj=boot)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 
 
-def keys_after(boot: FakeBoot, *arguments: str) -> list[dict[str, Any]]:
+def keys_after(boot: Shell, *arguments: str) -> list[dict[str, Any]]:
     """Run a command, which must succeed; the keys that it prints."""
     result = run(boot, *arguments, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -94,13 +76,13 @@ def states(keys: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(key["alg"], key["state"]) for key in keys]
 
 
-def test_before_the_first_start_there_are_no_keys(boot: FakeBoot) -> None:
+def test_before_the_first_start_there_are_no_keys(boot: Shell) -> None:
     assert "station serve" in run(boot, "list").stdout
     assert keys_after(boot, "list") == []
     assert run(boot, "rotate", "--force", "--yes").exit_code == 1
 
 
-def test_the_keys_in_a_table_and_for_programs(boot: FakeBoot) -> None:
+def test_the_keys_in_a_table_and_for_programs(boot: Shell) -> None:
     boot.serve("EdDSA")
     first, second = keys_after(boot, "list")
     assert states([first, second]) == [("EdDSA", "active"), ("EdDSA", "next")]
@@ -114,13 +96,13 @@ def test_the_keys_in_a_table_and_for_programs(boot: FakeBoot) -> None:
     ]
 
 
-def test_a_command_never_changes_the_algorithm(boot: FakeBoot) -> None:
+def test_a_command_never_changes_the_algorithm(boot: Shell) -> None:
     boot.serve("ES256")
     for command in (["list"], ["rotate", "--force", "--yes"], ["reencrypt"]):
         assert {alg for alg, _ in states(keys_after(boot, *command))} == {"ES256"}
 
 
-def test_rotating_waits_until_the_next_key_is_known_or_is_forced(boot: FakeBoot) -> None:
+def test_rotating_waits_until_the_next_key_is_known_or_is_forced(boot: Shell) -> None:
     boot.serve("EdDSA")
     first, second = keys_after(boot, "list")
     refused = run(boot, "rotate")
@@ -137,7 +119,7 @@ def test_rotating_waits_until_the_next_key_is_known_or_is_forced(boot: FakeBoot)
     assert keys_after(boot, "list") == rotated
 
 
-def test_forcing_a_rotation_asks_first(boot: FakeBoot) -> None:
+def test_forcing_a_rotation_asks_first(boot: Shell) -> None:
     boot.serve("EdDSA")
     before = keys_after(boot, "list")
     declined = run(boot, "rotate", "--force", stdin="n\n")
@@ -148,7 +130,7 @@ def test_forcing_a_rotation_asks_first(boot: FakeBoot) -> None:
     assert len(keys_after(boot, "list")) == 3
 
 
-def test_retiring_asks_first_and_never_takes_the_active_key(boot: FakeBoot) -> None:
+def test_retiring_asks_first_and_never_takes_the_active_key(boot: Shell) -> None:
     boot.serve("EdDSA")
     retired, active, following = (key["kid"] for key in keys_after(boot, "rotate", "--force", "--yes"))
     declined = run(boot, "retire", retired, stdin="n\n")
@@ -165,14 +147,14 @@ def test_retiring_asks_first_and_never_takes_the_active_key(boot: FakeBoot) -> N
     assert following not in {key["kid"] for key in replaced}
 
 
-def test_hs256_is_listed_and_its_rotation_explained(boot: FakeBoot) -> None:
+def test_hs256_is_listed_and_its_rotation_explained(boot: Shell) -> None:
     boot.serve("HS256")
     assert states(keys_after(boot, "list")) == [("HS256", "active")]
     refused = run(boot, "rotate", "--force", "--yes")
     assert (refused.exit_code, "JWT_SECRET" in refused.stderr) == (1, True)
 
 
-def test_encrypting_anew_takes_both_secrets(boot: FakeBoot) -> None:
+def test_encrypting_anew_takes_both_secrets(boot: Shell) -> None:
     boot.serve("RS256")
     keys = keys_after(boot, "list")
     boot.secrets = {"jwt_secret": NEW}

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
-from fakeredis import FakeAsyncRedis, FakeServer
-from mongomock_motor import AsyncMongoMockClient
 
 from plugins.oauth_m2m import scopes
 from plugins.oauth_m2m.commands import oauth_clients, why
 from plugins.oauth_m2m.config import OAuthM2MConfig
 from plugins.oauth_m2m.services import services_of
 from station import hookimpl
-from station.app import Application, make_app
 from station.cli.group import StationGroup
-from station.config import Config
 from station.handlers import BaseHandler, Route, route
-from station.resources import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from station.app import Application
+    from station.config import Config
+    from tests.plugins.oauth_m2m.commands.conftest import EngineBoot, MakeBoot
 
 T = TypeVar("T")
 main = StationGroup("station", commands=[oauth_clients, why])
@@ -48,24 +46,17 @@ class ScopedPlugin:
 
 
 class Bot:
-    """Runs commands as they are typed, over fakes that outlive each; a node has served there before."""
+    """Runs commands as they are typed; a node has served there before."""
 
-    def __init__(self) -> None:
-        self._database: Any = AsyncMongoMockClient(tz_aware=True)["station"]
-        self._redis = FakeServer()
-        self.config = Config(
-            env="test",
-            jwt_secret="the secret of the tests, 32 bytes and more",
-            sections={"oauth_m2m": OAuthM2MConfig(bcrypt_cost=4)},
-        )
+    def __init__(self, boot: EngineBoot) -> None:
+        self._boot = boot
+
+    @property
+    def config(self) -> Config:
+        return self._boot.config
 
     def run(self, work: Callable[[Application], Awaitable[T]]) -> T:
-        async def run() -> T:
-            resources = Resources(self._database, FakeAsyncRedis(server=self._redis))
-            async with make_app(self.config, resources, [ScopedPlugin()]).lifespan() as app:
-                return await work(app)
-
-        return asyncio.run(run())
+        return self._boot.run(work, serving=True)
 
     def type(self, *arguments: str, stdin: str = "") -> Result:
         result = CliRunner().invoke(main, arguments, input=stdin, obj=self)
@@ -78,9 +69,9 @@ class Bot:
 
 
 @pytest.fixture
-def bot() -> Bot:
+def bot(make_boot: MakeBoot) -> Bot:
     """With a client station-bot that holds bot:api."""
-    bot = Bot()
+    bot = Bot(make_boot(OAuthM2MConfig(bcrypt_cost=4), ScopedPlugin()))
     bot.succeed("register", "station-bot", "--scope", "bot:api")
     return bot
 
@@ -93,7 +84,9 @@ def token_of(bot: Bot) -> str:
     async def issue(app: Application) -> str:
         services = services_of(app)
         client = await services.clients.get("station-bot")
-        issued = await services.tokens.issue(client, client.scopes, address="", user_agent="")
+        issued = await services.tokens.issue(
+            client, client.scopes, admission=app.throttle.admit(), address="", user_agent=""
+        )
         return issued.access_token
 
     return bot.run(issue)

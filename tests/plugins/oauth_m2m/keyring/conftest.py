@@ -1,14 +1,10 @@
-"""A clock that a test sets, and MongoDB and Redis as fakes."""
+"""A clock that a test sets."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import pytest
-from fakeredis import FakeAsyncRedis
-from mongomock_motor import AsyncMongoMockClient
-
-from station.resources import Resources
 
 
 @dataclasses.dataclass
@@ -24,8 +20,3 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def resources() -> Resources:
-    return Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis())

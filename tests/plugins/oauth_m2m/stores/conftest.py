@@ -1,4 +1,4 @@
-"""MongoDB and Redis as fakes, and each of them away."""
+"""A MongoDB that is away."""
 
 from __future__ import annotations
 
@@ -6,24 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakeredis import FakeAsyncRedis, FakeServer
-from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient
-
-from station.resources import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture
-def redis_server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
-def resources(redis_server: FakeServer) -> Resources:
-    return Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis(server=redis_server))
+    from station.resources import Resources
 
 
 @pytest.fixture

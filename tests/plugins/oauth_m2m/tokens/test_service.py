@@ -6,27 +6,30 @@ import asyncio
 import dataclasses
 import json
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
-from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ReturnDocument
 
 from plugins.oauth_m2m.errors import InvalidGrant, InvalidToken
-from plugins.oauth_m2m.keyring import Keyring
-from plugins.oauth_m2m.models import Client, IssuedToken, SigningKey, SigningKeys
-from plugins.oauth_m2m.stores import ClientStore, KeyStore, TokenStore
+from plugins.oauth_m2m.mirror import ClientCache, Follower
+from plugins.oauth_m2m.models import Client, IssuedToken
+from plugins.oauth_m2m.stores import ChangeStore, ClientStore
+from plugins.oauth_m2m.stores.clients import client_of
 from plugins.oauth_m2m.tokens import TokenService
-from station.audit import AuditLog, AuditStore
-from station.errors import ServiceUnavailable
-from station.resources import Resources
+from station.errors import ServiceUnavailable, TooManyRequests
+from station.throttle import Hit, Limit, Throttle
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
     from tornado.ioloop import IOLoop
+
+    from station.resources import Resources
+    from tests.plugins.oauth_m2m.conftest import MakeNode, Node
 
 KEY = "a-signing-key-of-more-than-32-bytes-for-the-tests"
 OLD_KEY = "an-older-signing-key-of-more-than-32-bytes-for-tests"
@@ -55,27 +58,25 @@ class SlowRedis(FakeAsyncRedis):
         super().__init__(server=server)
         self.asked, self.go = asyncio.Event(), asyncio.Event()
 
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Of a turn of the loop, whose commands travel as one."""
+        await self._wait()
+        return await super().execute_command(*args, **options)
+
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipe: Pipeline = super().pipeline(transaction, shard_hint)
         execute = pipe.execute
 
         async def wait(raise_on_error: bool = True) -> list[Any]:
-            self.asked.set()
-            await self.go.wait()
+            await self._wait()
             return await execute(raise_on_error)
 
         pipe.execute = wait  # type: ignore[method-assign] # of this one pipeline
         return pipe
 
-
-@pytest.fixture
-def redis_server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
-def resources(redis_server: FakeServer) -> Resources:
-    return Resources(AsyncMongoMockClient(tz_aware=True)["station"], FakeAsyncRedis(server=redis_server))
+    async def _wait(self) -> None:
+        self.asked.set()
+        await self.go.wait()
 
 
 @pytest.fixture
@@ -84,30 +85,42 @@ def bot(io_loop: IOLoop, resources: Resources) -> Client:
     return client
 
 
-def make_service(resources: Resources, *keys: str) -> TokenService:
-    audit = AuditLog(AuditStore(resources, timedelta(days=1)))
-    keyring = Keyring(KeyStore(resources), audit=audit, alg="HS256", jwt_secrets=keys or [KEY])
-    keyring.use(SigningKeys(1, (SigningKey("HS256", "HS256", "active", published_at=BOT.created_at),)))
+def service_of(node: Node) -> TokenService:
     return TokenService(
-        ClientStore(resources),
-        TokenStore(resources),
-        keyring=keyring,
-        audit=audit,
+        node.tokens,
+        clients=node.cache,
+        revoked=node.revoked,
+        follower=node.follower,
+        propagation=node.propagation,
+        keyring=node.keyring,
+        audit=node.audit,
         issuer=ISSUER,
         audience=AUDIENCE,
         ttl=600,
+        remembered=100,
     )
 
 
 @pytest.fixture
-def service(resources: Resources) -> TokenService:
-    return make_service(resources)
+def node(make_node: MakeNode, resources: Resources) -> Node:
+    return make_node(resources, KEY)
+
+
+@pytest.fixture
+def service(node: Node) -> TokenService:
+    return service_of(node)
 
 
 async def issue(
     service: TokenService, client: Client, *scopes: str, user_agent: str = "curl/8"
 ) -> IssuedToken:
-    return await service.issue(client, scopes or client.scopes, address="203.0.113.9", user_agent=user_agent)
+    return await service.issue(
+        client,
+        scopes or client.scopes,
+        admission=Throttle(FakeAsyncRedis()).admit(),
+        address="203.0.113.9",
+        user_agent=user_agent,
+    )
 
 
 async def refused(service: TokenService, token: str) -> None:
@@ -115,9 +128,14 @@ async def refused(service: TokenService, token: str) -> None:
         await service.verify(token)
 
 
-async def change(resources: Resources, **changes: object) -> None:
-    """Change the client behind the service's back, as another node does."""
-    await resources.database["oauth_clients"].update_one({"client_id": "station-bot"}, {"$set": changes})
+async def change(node: Node, **changes: object) -> None:
+    """Change the client as another node does, and let this one hear of it."""
+    changed = await node.resources.database["oauth_clients"].find_one_and_update(
+        {"client_id": "station-bot"},
+        {"$set": changes, "$inc": {"version": 1}},
+        return_document=ReturnDocument.AFTER,
+    )
+    node.cache.put(client_of(changed))
 
 
 @pytest.mark.gen_test
@@ -183,15 +201,16 @@ async def test_the_record_tells_what_was_granted_and_who_got_it(
     record = json.loads(await resources.redis.get(key) or b"")
     assert (record["scopes"], record["address"]) == (["bot:write"], "203.0.113.9")
     assert (record["expires_at"] - record["issued_at"], record["user_agent"]) == (600, "x" * 256)
-    assert await resources.redis.expiretime(key) == record["expires_at"]
+    assert 599 <= await resources.redis.ttl(key) <= 600
 
 
 @pytest.mark.gen_test
 async def test_no_token_leaves_before_its_record_is_acknowledged(
-    resources: Resources, redis_server: FakeServer, bot: Client
+    make_node: MakeNode, resources: Resources, redis_server: FakeServer, bot: Client
 ) -> None:
     slow = SlowRedis(redis_server)
-    issuing = asyncio.create_task(issue(make_service(dataclasses.replace(resources, redis=slow)), bot))
+    service = service_of(make_node(dataclasses.replace(resources, redis=slow)))
+    issuing = asyncio.create_task(issue(service, bot))
     await slow.asked.wait()
     done, _ = await asyncio.wait([issuing], timeout=0.05)
     assert not done
@@ -211,42 +230,124 @@ async def test_without_redis_there_is_no_token_and_those_that_live_are_verified(
     await service.verify(issued.access_token)
 
 
+class FadingStore(ClientStore):
+    """MongoDB is away from when it is told."""
+
+    away = False
+
+    async def find(self, client_id: str) -> Client | None:
+        if self.away:
+            raise ServiceUnavailable("away")
+        return await super().find(client_id)
+
+
 @pytest.mark.gen_test
-async def test_without_mongodb_nothing_is_verified(resources: Resources, bot: Client) -> None:
+async def test_without_mongodb_the_tokens_of_clients_that_are_in_memory_go_on(
+    node: Node, resources: Resources, bot: Client
+) -> None:
+    store = FadingStore(resources)
+    node.cache = ClientCache(store, size=10)
+    service = service_of(node)
+    issued, later = await issue(service, bot), await issue(service, bot)
+    await service.verify(issued.access_token)
+    store.away = True
+    for token in (issued, later):
+        await service.verify(token.access_token)
+    node.cache.clear()
+    with pytest.raises(ServiceUnavailable):
+        await service.verify(issued.access_token)
+
+
+@pytest.mark.gen_test
+async def test_without_mongodb_nothing_is_verified_anew_or_revoked(
+    make_node: MakeNode, resources: Resources, redis_server: FakeServer, bot: Client
+) -> None:
     nowhere: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         "mongodb://127.0.0.1:1", serverSelectionTimeoutMS=20
     )
-    service = make_service(dataclasses.replace(resources, database=nowhere["station"]))
+    service = service_of(make_node(dataclasses.replace(resources, database=nowhere["station"])))
     issued = await issue(service, bot)
     outcomes = await asyncio.gather(
         service.verify(issued.access_token), service.revoke(bot, issued.access_token), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable] * 2
+    assert not await resources.redis.exists(f"blacklist:{issued.jti}")
     nowhere.close()
 
 
 @pytest.mark.gen_test
+async def test_a_process_that_is_stale_verifies_nothing(
+    service: TokenService, node: Node, resources: Resources, bot: Client
+) -> None:
+    issued = await issue(service, bot)
+    await service.verify(issued.access_token)
+    node.follower = Follower(
+        ChangeStore(resources),
+        node.tokens,
+        clients=node.cache,
+        revoked=node.revoked,
+        keyring=node.keyring,
+        max_staleness=3600,  # and it has never heard of MongoDB
+    )
+    with pytest.raises(ServiceUnavailable):
+        await service_of(node).verify(issued.access_token)
+
+
+@pytest.mark.gen_test
+async def test_of_a_token_that_a_throttle_refuses_nothing_stays(
+    make_node: MakeNode, engine_resources: Resources
+) -> None:
+    node = make_node(engine_resources, KEY)
+    service, bot = service_of(node), await node.clients.insert(BOT)
+    throttle = Throttle(node.resources.redis, node.resources.pipeline)
+
+    async def ask() -> IssuedToken:
+        admission = throttle.admit(Hit("token", "here", Limit(60_000, 1)))
+        return await service.issue(bot, bot.scopes, admission=admission, address="", user_agent="")
+
+    answers = await asyncio.gather(*[ask() for _ in range(3)], return_exceptions=True)
+    [issued] = [answer for answer in answers if isinstance(answer, IssuedToken)]
+    assert [type(answer) for answer in answers].count(TooManyRequests) == 2
+    assert await node.resources.redis.keys("client-token:*") == [
+        f"client-token:station-bot:{issued.jti}".encode()
+    ]
+    assert [token.jti for token in (await node.tokens.list(bot, limit=10)).tokens] == [issued.jti]
+    await node.audit.flush()
+    counted = await node.resources.database["audit_events"].find_one({"action": "token.issued"})
+    assert counted is not None
+    assert counted["count"] == 1
+
+
+@pytest.mark.gen_test
 async def test_losing_redis_revives_no_token(
-    service: TokenService, bot: Client, resources: Resources
+    service: TokenService, make_node: MakeNode, bot: Client, resources: Resources
 ) -> None:
     dead, alive = await issue(service, bot), await issue(service, bot)
     await service.revoke(bot, dead.access_token)
     await resources.redis.flushall()
-    await refused(service, dead.access_token)
-    await service.verify(alive.access_token)
+    restarted = make_node(resources, KEY)
+    async for jtis in restarted.tokens.revoked():  # as it does before it serves
+        restarted.revoked.update(jtis)
+    for process in (service, service_of(restarted)):
+        await refused(process, dead.access_token)
+        await process.verify(alive.access_token)
 
 
 @pytest.mark.gen_test
 async def test_a_revocation_is_in_mongodb_before_redis_is_asked(
-    service: TokenService, bot: Client, resources: Resources, redis_server: FakeServer
+    service: TokenService,
+    make_node: MakeNode,
+    bot: Client,
+    resources: Resources,
+    redis_server: FakeServer,
 ) -> None:
     issued = await issue(service, bot)
     slow = SlowRedis(redis_server)
-    revoking = asyncio.create_task(
-        make_service(dataclasses.replace(resources, redis=slow)).revoke(bot, issued.access_token)
-    )
+    revoker = service_of(make_node(dataclasses.replace(resources, redis=slow), KEY))
+    revoking = asyncio.create_task(revoker.revoke(bot, issued.access_token))
     await slow.asked.wait()
-    await refused(service, issued.access_token)
+    await refused(revoker, issued.access_token)
+    assert await resources.database["revoked_tokens"].find_one({"_id": issued.jti})
     assert not revoking.done()
     slow.go.set()
     await revoking
@@ -285,20 +386,22 @@ async def test_only_ones_own_tokens_are_revoked(
 )
 @pytest.mark.gen_test
 async def test_a_token_dies_with_its_client_and_its_generation(
-    service: TokenService, bot: Client, resources: Resources, changes: dict[str, object]
+    service: TokenService, bot: Client, node: Node, changes: dict[str, object]
 ) -> None:
     issued = await issue(service, bot)
     await service.verify(issued.access_token)
-    await change(resources, **changes)
+    await change(node, **changes)
     await refused(service, issued.access_token)
 
 
 @pytest.mark.gen_test
 async def test_registering_an_id_again_revives_no_token(
-    service: TokenService, bot: Client, resources: Resources
+    service: TokenService, bot: Client, node: Node, resources: Resources
 ) -> None:
     issued = await issue(service, bot)
+    await service.verify(issued.access_token)
     await resources.database["oauth_clients"].delete_one({"client_id": "station-bot"})
+    node.cache.drop(bot.id)
     await refused(service, issued.access_token)
     again = await ClientStore(resources).insert(dataclasses.replace(bot, generation="g2"))
     await refused(service, issued.access_token)
@@ -307,23 +410,25 @@ async def test_registering_an_id_again_revives_no_token(
 
 @pytest.mark.gen_test
 async def test_a_scope_that_the_client_loses_is_lost_to_its_live_tokens(
-    service: TokenService, bot: Client, resources: Resources
+    service: TokenService, bot: Client, node: Node
 ) -> None:
     narrow, wide = await issue(service, bot, "bot:write"), await issue(service, bot)
 
     async def scopes() -> list[frozenset[str]]:
         return [(await service.verify(token.access_token)).scopes for token in (narrow, wide)]
 
-    await change(resources, scopes=["bot:api", "bot:admin"])
+    await change(node, scopes=["bot:api", "bot:admin"])
     assert await scopes() == [frozenset(), {"bot:api"}]  # what was not granted is not gained either
-    await change(resources, scopes=["bot:api", "bot:write"])
+    await change(node, scopes=["bot:api", "bot:write"])
     assert await scopes() == [{"bot:write"}, {"bot:api", "bot:write"}]
 
 
 @pytest.mark.gen_test
-async def test_the_previous_key_verifies_and_never_signs(resources: Resources, bot: Client) -> None:
-    old, new = make_service(resources, OLD_KEY), make_service(resources, KEY)
-    rotating = make_service(resources, KEY, OLD_KEY)
+async def test_the_previous_key_verifies_and_never_signs(
+    make_node: MakeNode, resources: Resources, bot: Client
+) -> None:
+    old, new = service_of(make_node(resources, OLD_KEY)), service_of(make_node(resources, KEY))
+    rotating = service_of(make_node(resources, KEY, OLD_KEY))
     before, during = await issue(old, bot), await issue(rotating, bot)
     for issued in (before, during):
         await rotating.verify(issued.access_token)
