@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Application", "RouteInfo", "make_app"]
 
+_MAX_MESSAGE_SIZE = 1024 * 1024
+_PING_SECONDS = 30.0  # a WebSocket whose other end is gone is found out
 _LITERAL = re.compile(r"(?:[\w/-]|\\\W)*\$")  # a pattern that matches one text only
 
 
@@ -86,6 +88,8 @@ class Application(tornado.web.Application):
             log_function=log_request,
             cross_origin_protection=True,
             trusted_origins=list(config.allowed_origin),
+            websocket_max_message_size=_MAX_MESSAGE_SIZE,
+            websocket_ping_interval=_PING_SECONDS,
         )
         self.config = config
         self.plugins = plugins

@@ -27,10 +27,10 @@ from tornado.netutil import add_accept_handler
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Server"]
+__all__ = ["MAX_BODY_SIZE", "Server"]
 
 _log = logging.getLogger(__name__)
-_MAX_BODY_SIZE = 1024 * 1024
+MAX_BODY_SIZE = 1024 * 1024
 _MAX_HEADER_SIZE = 128 * 1024
 _RESERVED = 128  # descriptors: the stores' connections, the audit's log, the engines' files
 _PAUSE_SECONDS = 0.25
@@ -52,7 +52,7 @@ class Server(HTTPServer):
         self._told_at = float("-inf")
         super().initialize(
             application,
-            max_body_size=_MAX_BODY_SIZE,
+            max_body_size=MAX_BODY_SIZE,
             max_header_size=_MAX_HEADER_SIZE,
             idle_connection_timeout=idle_seconds,
             body_timeout=transfer_seconds,
@@ -100,6 +100,9 @@ class _Gate:
 
     def fileno(self) -> int:
         return self._listening.fileno()
+
+    def close(self) -> None:
+        self._listening.close()
 
     def accept(self) -> tuple[socket.socket, Any]:
         try:

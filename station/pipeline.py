@@ -17,7 +17,6 @@ it fail. Every command is about one key, as a cluster demands.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import RedisCluster

@@ -14,7 +14,13 @@ import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WriteConcernError
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
 from pymongo.read_concern import ReadConcern
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -40,6 +46,9 @@ _TIMEOUT_MS = int(_TIMEOUT_SECONDS * 1000)
 _OPERATION_SECONDS = 3.0  # a server that is frozen: its heartbeat needs longer to find that out
 # the library's errors about the layout of a cluster are no RedisError
 _UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WriteConcernError, RedisError, RedisClusterException)
+
+# InternalError and OutOfDiskSpace: the server's own trouble, not that of what was asked
+_SERVER_FAILURES = frozenset({1, 14031})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +76,10 @@ class Resources:
                 yield
         except _UNAVAILABLE as error:
             raise ServiceUnavailable("A store that Station needs does not answer.") from error
+        except OperationFailure as error:
+            if error.code not in _SERVER_FAILURES:
+                raise
+            raise ServiceUnavailable("A store that Station needs has failed.") from error
 
     async def ping_mongodb(self) -> None:
         """Raise the driver's error unless the primary answers."""

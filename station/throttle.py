@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission", "Check", "Hit", "Limit", "Throttle"]
 
+_MAX_CLOSED = 10_000
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9@+._:/-]{1,200}")
 
 
@@ -63,6 +65,7 @@ class Throttle:
     def __init__(self, redis: Redis | RedisCluster, pipeline: TurnPipeline | None = None) -> None:
         self._redis = redis
         self._pipeline = pipeline or TurnPipeline(redis)
+        self._closed: dict[str, float] = {}
 
     async def hit(self, name: str, key: str, limit: Limit) -> None:
         """Count one; `station.errors.TooManyRequests` when that is more than the limit."""
@@ -82,7 +85,27 @@ class Throttle:
     def admit(self, *questions: Hit | Check) -> Admission:
         """Ask several throttles at once, in the round trip of this turn of the loop; see `Admission`."""
         asked = [one for one in questions if one.limit.limit]
-        return Admission(self._redis, self._pipeline.turn() if asked else None, asked)
+        return Admission(self, self._pipeline.turn() if asked else None, asked)
+
+    def is_closed(self, key: str) -> bool:
+        """Whether this process knows that a window is full and has not ended."""
+        return self._closed.get(key, 0.0) > time.monotonic()
+
+    async def expires_in_ms(self, key: str, limit: Limit) -> int:
+        """When a window that is full ends; one that has lost its end gets it back."""
+        if self.is_closed(key):
+            return int((self._closed[key] - time.monotonic()) * 1000)
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.pexpire(key, limit.window_ms, nx=True)
+                pipe.pttl(key)
+                expires_in_ms = int((await pipe.execute())[1])
+        except (RedisError, RedisClusterException) as error:
+            raise ServiceUnavailable("A store of Station is away; try again later.") from error
+        if len(self._closed) >= _MAX_CLOSED:
+            self._closed.clear()
+        self._closed[key] = time.monotonic() + expires_in_ms / 1000
+        return expires_in_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +130,22 @@ class Admission:
     """The answer of throttles that were asked, which is known when `settled` returns.
 
     Until then what is asked for can be prepared: it must not leave, and not even be refused for another
-    reason.
+    reason. Where it is ``unlikely`` to pass, because a window was full a moment ago, that is not worth while.
     """
 
-    __slots__ = ("_asked", "_redis", "_refused", "_turn")
+    __slots__ = ("_asked", "_refused", "_throttle", "_turn", "unlikely")
 
-    def __init__(
-        self, redis: Redis | RedisCluster, turn: Turn | None, questions: Sequence[Hit | Check]
-    ) -> None:
-        self._redis = redis
+    def __init__(self, throttle: Throttle, turn: Turn | None, questions: Sequence[Hit | Check]) -> None:
+        self._throttle = throttle
         self._turn = turn
+        self.unlikely = False
         self._refused: TooManyRequests | None = None
         self._asked: list[tuple[str, Hit | Check, Counted | Read]] = []
         if turn is None:
             return
         for one in questions:
             key = _redis_key(one.name, one.key)
+            self.unlikely = self.unlikely or throttle.is_closed(key)
             counted = isinstance(one, Hit)
             asked = turn.count(key, window_ms=one.limit.window_ms) if counted else turn.get(key)
             self._asked.append((key, one, asked))
@@ -140,18 +163,8 @@ class Admission:
             else:
                 refused = asked.hits > question.limit.limit
             if refused:
-                self._refused = _refusal(await self._expires_in_ms(key, question.limit))
+                self._refused = _refusal(await self._throttle.expires_in_ms(key, question.limit))
                 raise self._refused
-
-    async def _expires_in_ms(self, key: str, limit: Limit) -> int:
-        """When the window ends; one that has lost its end gets it back."""
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.pexpire(key, limit.window_ms, nx=True)
-                pipe.pttl(key)
-                return int((await pipe.execute())[1])
-        except (RedisError, RedisClusterException) as error:
-            raise ServiceUnavailable("A store of Station is away; try again later.") from error
 
 
 def _refusal(expires_in_ms: int) -> TooManyRequests:

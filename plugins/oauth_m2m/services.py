@@ -123,9 +123,7 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
             audit=app.audit,
         ),
         authenticator=ClientAuthenticator(store, cache, follower, memory=memory, hasher=hasher),
-        secrets=SecretService(
-            store, secret_store, propagation=propagation, hasher=hasher, audit=app.audit
-        ),
+        secrets=SecretService(store, secret_store, propagation=propagation, hasher=hasher, audit=app.audit),
         uses=SecretUses(secret_store),
         tokens=tokens,
         live_tokens=LiveTokenService(store, token_store, propagation=propagation, audit=app.audit),

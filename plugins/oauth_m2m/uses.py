@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.models import SecretUse
+from station.background import in_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,13 +53,10 @@ class SecretUses:
     @contextlib.asynccontextmanager
     async def noting(self) -> AsyncIterator[None]:
         """Write notes every second until the context ends, and then what is left."""
-        task = asyncio.create_task(self._keep_flushing())
         try:
-            yield
+            async with in_background(self._keep_flushing()):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             await self.flush()
 
     async def flush(self) -> None:

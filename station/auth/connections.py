@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from station.audit import Event, refusal_reason
 from station.auth.errors import LoginRequired
+from station.background import in_background
 from station.errors import Forbidden, ResponseError
 
 if TYPE_CHECKING:
@@ -57,13 +58,8 @@ class SessionConnections:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look and close for as long as the context is open."""
-        task = asyncio.create_task(self._keep_looking())
-        try:
+        async with in_background(self._keep_looking()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_looking(self) -> None:
         while True:

@@ -27,6 +27,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import shutil
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,7 +45,8 @@ __all__ = ["Endpoints", "embedded_engines", "stop_unused_engines"]
 START_PATIENCE: Final = 30.0
 HUNG_AFTER: Final = 5.0
 WATCH_INTERVAL: Final = 0.5
-LONGEST_BACK_OFF: Final = 30.0
+LONGEST_BACK_OFF: Final = 4.0
+LEAST_SPACE: Final = 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +80,7 @@ async def embedded_engines(
         await supervisor.leave()
 
 
-async def stop_unused_engines(
-    data_dir: Path, *, mongodb: Engine = SECANTUS, redis: Engine = VALKEY
-) -> None:
+async def stop_unused_engines(data_dir: Path, *, mongodb: Engine = SECANTUS, redis: Engine = VALKEY) -> None:
     """Stop the engines if all that used them were killed, and could not."""
     if (data_dir / "engines.json").exists():
         await _Supervisor(data_dir, (mongodb, redis)).leave()
@@ -98,6 +98,7 @@ class _Supervisor:
         self._start_lock = (self._data_dir / "start.lock").open("a")
         self._users_lock = (self._data_dir / "users.lock").open("a")
         self._instances: dict[str, Instance] = {}
+        self._disk_is_full = False
 
     @property
     def instances(self) -> list[Instance]:
@@ -117,15 +118,33 @@ class _Supervisor:
         while True:
             await asyncio.sleep(delay)
             try:
+                self._watch_space()
                 self._read()
                 if all(await asyncio.gather(*(instance.is_well(HUNG_AFTER) for instance in self.instances))):
                     delay = WATCH_INTERVAL
                     continue
                 async with _alone(self._start_lock):
                     await self._ensure(keep_ports=True)
-            except Exception:  # nothing ends the watch
+            except Exception as error:  # nothing ends the watch
                 delay = min(2 * delay, LONGEST_BACK_OFF)
-                log.exception("An embedded engine could not be restarted; trying again in %.0f s", delay)
+                log.error(
+                    "An embedded engine could not be restarted; trying again in %.0f s: %s",
+                    delay,
+                    error,
+                    exc_info=not isinstance(error, (OSError, StartError)),
+                )
+
+    def _watch_space(self) -> None:
+        """Tell once that the disk is full, and once that it is not: the engines only say that they fail."""
+        full = shutil.disk_usage(self._data_dir).free < LEAST_SPACE
+        if full and not self._disk_is_full:
+            log.error(
+                "The disk of %s is full: nothing can be stored until there is space; what was stored is kept",
+                self._data_dir,
+            )
+        elif self._disk_is_full and not full:
+            log.info("The disk of %s has space again", self._data_dir)
+        self._disk_is_full = full
 
     async def leave(self) -> None:
         """Stop the engines unless somebody else uses them."""
@@ -158,8 +177,15 @@ class _Supervisor:
         port = instance.port if instance and keep_port else free_port()
         log_file = self._data_dir / "log" / f"{engine.name}.log"
         instance = spawn(engine, self._programs[engine], self._directory(engine), log_file, port)
+        before = self._instances.get(engine.name)
         self._instances[engine.name] = instance
-        self._write()  # before anything is awaited: from here on everybody can find it
+        try:
+            self._write()  # before anything is awaited: from here on everybody can find it
+        except OSError:  # nobody could, and nobody would stop it
+            if before is not None:
+                self._instances[engine.name] = before
+            await instance.kill()
+            raise
         if not await instance.is_well(START_PATIENCE):
             await instance.stop()
             last_words = "\n".join(log_file.read_text(errors="replace").splitlines()[-8:])

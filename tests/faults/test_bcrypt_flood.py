@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
 
     import pytest
-    from conftest import Serve, Server
+
+    from tests.conftest import Serve, Server
 
 FLOOD = Path(__file__).with_name("flood.py")
 SOURCES = ["127.0.0.2", "127.0.0.3"]  # of the attempts: the first one is throttled for a minute

@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Serve, Server
+    from tests.conftest import Serve, Server
 
 SECRET = "a-client-secret-for-the-tests-0123456789"
 PASSWORD = "a-password-for-the-tests-0123456789"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
     from pathlib import Path
 
-    from conftest import Serve, Server
+    from tests.conftest import Serve, Server
 
 psutil = importlib.import_module("psutil")  # comes with the extra embedded
 

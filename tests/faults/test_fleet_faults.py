@@ -1,4 +1,4 @@
-"""Processes of a fleet are stopped and killed: what was revoked elsewhere stays out, and answers say the truth."""
+"""Processes of a fleet are stopped and killed: what was revoked stays out, and answers say the truth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from fleet import Fleet, fleet_of
+from nodes import Fleet, fleet_of
 from waiting import Waiting
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ BACKLOG = 220  # registrations: more changes than MongoDB tells in one answer
 WAITING = 15
 REVOCATIONS = 20
 
+
 @pytest.fixture
 def fleet(request: pytest.FixtureRequest, tmp_path: Path, leaks: Leaks) -> Iterator[Fleet]:
     with fleet_of(directory=tmp_path, leaks=leaks, **request.param) as running:
@@ -31,7 +32,9 @@ def fleet(request: pytest.FixtureRequest, tmp_path: Path, leaks: Leaks) -> Itera
 
 def fleets(count: int, bound: float, **settings: str) -> pytest.MarkDecorator:
     """Let the fixture ``fleet`` be so many Stations with this bound."""
-    return pytest.mark.parametrize("fleet", [{"count": count, "bound": bound, **settings}], indirect=True, ids=[""])
+    return pytest.mark.parametrize(
+        "fleet", [{"count": count, "bound": bound, **settings}], indirect=True, ids=[""]
+    )
 
 
 async def victims(hammer: Hammer, station: str, count: int) -> list[Token]:
@@ -57,8 +60,12 @@ async def check_awakening(hammer: Hammer, paused: str, waiting: Waiting, dead: l
     for token in dead:
         assert (await hammer.traffic.get(paused, token)).status == 401
     assert not [
-        one for one in hammer.traffic.exchanges if one.jti in {token.jti for token in dead}
-        and one.station == paused and one.status == 200 and one.began > hammer.revocations[0].answered_at
+        one
+        for one in hammer.traffic.exchanges
+        if one.jti in {token.jti for token in dead}
+        and one.station == paused
+        and one.status == 200
+        and one.began > hammer.revocations[0].answered_at
     ]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio
-from fleet import Fleet, fleet_of
+from nodes import Fleet, fleet_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -267,6 +267,19 @@ async def test_a_server_that_has_lost_the_script_is_told_it_again(redis: Recorde
     assert await asyncio.gather(*(counted(pipeline) for _ in range(3))) == [1, 2, 3]
 
 
+@pytest.mark.gen_test
+async def test_a_turn_takes_nothing_while_it_is_under_way() -> None:
+    redis = GatedRedis()
+    turn = TurnPipeline(redis).turn()
+    turn.count(KEY, window_ms=WINDOW)
+    await until(lambda: redis.gates)
+    with pytest.raises(RuntimeError, match="this turn is over"):
+        turn.count(KEY, window_ms=WINDOW)  # it would be lost
+    redis.gates[0].set_exception(RedisConnectionError("reset by peer"))
+    with pytest.raises(ServiceUnavailable):
+        await turn.flushed()
+
+
 # What goes wrong
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import socketserver
 import struct
 import threading
@@ -26,6 +27,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
+from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from station.config import Config
@@ -123,6 +125,7 @@ async def test_the_configured_stores_are_opened_and_closed(engines: Endpoints) -
             await resources.database.command("no such command")
     with pytest.raises(InvalidOperation):
         await resources.ping_mongodb()
+    assert isinstance(resources.redis, Redis)
     connections = resources.redis.connection_pool._available_connections
     assert not any(connection.is_connected for connection in connections)
 
@@ -223,6 +226,20 @@ async def test_a_replica_set_and_a_sharded_cluster_have_change_streams(
         config = Config(jwt_secret=SECRET, mongodb_uri=uri, redis_url=engines.redis_url)
         async with open_resources(config) as resources:
             await resources.ping_mongodb()
+
+
+@pytest.mark.gen_test
+async def test_what_a_request_asks_of_a_mongodb_that_hangs_ends_in_time() -> None:
+    """However long its driver would wait, and however often it would try."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true"
+        client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(uri, serverSelectionTimeoutMS=600_000)
+        resources = Resources(client["station"], FakeAsyncRedis())
+        with pytest.raises(ServiceUnavailable), resources.available(), resources.available(0.1):
+            await resources.ping_mongodb()
+        with pytest.raises(ServiceUnavailable), resources.available():
+            await resources.ping_mongodb()
+        client.close()
 
 
 @pytest.mark.gen_test

@@ -239,3 +239,20 @@ class TestAdmission:
         for _ in range(2):
             with pytest.raises(ServiceUnavailable):
                 await admission.settled()
+
+
+@pytest.mark.gen_test
+async def test_what_was_full_a_moment_ago_is_unlikely_to_pass() -> None:
+    redis = FakeAsyncRedis()
+    throttle = Throttle(redis)
+    here = Hit("login", "203.0.113.9", Limit(window_ms=60_000, limit=1))
+    assert not throttle.admit(here).unlikely
+    with pytest.raises(TooManyRequests):
+        await throttle.admit(here).settled()
+    again = throttle.admit(here)
+    assert again.unlikely
+    with pytest.raises(TooManyRequests) as refused:
+        await again.settled()
+    assert 58 <= int(refused.value.headers["Retry-After"]) <= 60
+    await redis.flushall()  # somebody opened it again: what this process remembers refuses nobody
+    await throttle.admit(here).settled()

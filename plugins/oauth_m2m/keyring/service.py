@@ -15,6 +15,7 @@ import jwt
 from plugins.oauth_m2m.keyring.cycle import JWKS_MAX_AGE, REFRESH_SECONDS, KeyCycle
 from plugins.oauth_m2m.keyring.sealing import KeySealer, UnreadableKey
 from plugins.oauth_m2m.models import SigningKey, SigningKeys
+from station.background import in_background
 from station.errors import ServiceUnavailable, StartError
 
 if TYPE_CHECKING:
@@ -129,13 +130,8 @@ class Keyring:
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Follow the other nodes for as long as the context is open."""
-        task = asyncio.create_task(self._follow())
-        try:
+        async with in_background(self._follow()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def refresh(self) -> None:
         """Read the keys again; on `ServiceUnavailable` those in memory stay in force."""

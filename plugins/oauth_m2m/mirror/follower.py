@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.models import Change, ClientChanged, KeysChanged, TokenRevoked
 from plugins.oauth_m2m.stores import StreamLost
+from station.background import in_background
 from station.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -108,14 +109,9 @@ class Follower:
     async def following(self, *, serving: bool) -> AsyncIterator[None]:
         """Follow MongoDB. When ``serving``, everything is known before the context opens."""
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._follow(opened, load=serving))
-        try:
+        async with in_background(self._follow(opened, load=serving)):
             await opened
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _follow(self, opened: asyncio.Future[None], *, load: bool) -> None:
         pause = _SHORTEST_PAUSE
@@ -149,8 +145,9 @@ class Follower:
         """Read what the stream does not tell, because it happened before."""
         self._clients.clear()
         await self._keyring.refresh()
-        async for jtis in self._tokens.revoked():
-            self._revoked.update(jtis)
+        with self._revoked.reloading() as revoked:
+            async for jtis in self._tokens.revoked():
+                revoked.update(jtis)
         self._tell(None)
 
     async def _apply_all(self, stream: ChangeStream) -> None:

@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.models import Confirmation
+from station.background import in_background
 from station.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -74,14 +75,13 @@ class Propagation:
             return
         self._serving = True
         await self._announce()
-        task = asyncio.create_task(self._keep_announcing())
         try:
-            yield
+            async with in_background(self._keep_announcing()):
+                try:
+                    yield
+                finally:
+                    self._serving = False  # in case the cancellation is lost, as libraries may do
         finally:
-            self._serving = False  # in case the cancellation is lost, as libraries may do
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             with contextlib.suppress(ServiceUnavailable):
                 await self._nodes.leave(self._node)
 
@@ -90,11 +90,12 @@ class Propagation:
         position: Position | None = None
         others: dict[str, Position] | None = None
         with contextlib.suppress(TimeoutError, ServiceUnavailable):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_PATIENCE_SECONDS) as patience:
                 others = await self._others()
                 if others:
                     position = await self._follower.applied(key)
-                    while _missing(others, position):
+                    # asked as well, because libraries may lose a cancellation
+                    while _missing(others, position) and not patience.expired():
                         await asyncio.sleep(_ASK_EVERY_SECONDS)
                         others = await self._others()
         own = 1 if self._serving else 0

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
 __all__ = ["RevokedTokens"]
 
 
 class RevokedTokens:
-    """A set of ``jti``. It only grows until MongoDB has forgotten a revocation, after the token's expiry."""
+    """A set of ``jti``, until MongoDB has forgotten a revocation, some time after the token's expiry."""
 
     def __init__(self) -> None:
         self._jtis: set[str] = set()
+        self._heard: set[str] | None = None
 
     def __contains__(self, jti: str) -> bool:
         return jti in self._jtis
@@ -25,11 +27,23 @@ class RevokedTokens:
     def add(self, jti: str) -> None:
         """A token was revoked."""
         self._jtis.add(jti)
-
-    def update(self, jtis: Iterable[str]) -> None:
-        """These are revoked too: nothing that was known is forgotten."""
-        self._jtis.update(jtis)
+        if self._heard is not None:
+            self._heard.add(jti)
 
     def discard(self, jti: str) -> None:
         """MongoDB has forgotten the revocation: the token expired minutes ago."""
         self._jtis.discard(jti)
+
+    @contextlib.contextmanager
+    def reloading(self) -> Iterator[set[str]]:
+        """A set to be filled with all that MongoDB knows, which takes the place of what was known before.
+
+        Until it is whole everything stays revoked that was; what is revoked meanwhile is kept.
+        """
+        loaded: set[str] = set()
+        self._heard = set()
+        try:
+            yield loaded
+            self._jtis = loaded | self._heard
+        finally:
+            self._heard = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ from station.errors import ServiceUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from plugins.oauth_m2m.models import Position
+    from plugins.oauth_m2m.models import Client, Position
     from station.resources import Resources
 
 __all__ = ["ChangeStore", "ChangeStream", "StreamLost"]
 
+_log = logging.getLogger(__name__)
 _DOCUMENT_CHANGES = frozenset({"insert", "update", "replace", "delete"})
 _QUIET_MS = 250
 _SAME_VERSION = 0
@@ -158,13 +160,22 @@ def _change(event: Mapping[str, Any]) -> Change:
     key, document = event["documentKey"]["_id"], event.get("fullDocument")
     match event["ns"]["coll"]:
         case "oauth_clients":
-            client = None if document is None else client_of(document)
+            client = None if document is None else _readable(document)
             return ClientChanged(position, str(key), client, _version(event))
         case "revoked_tokens":
             return TokenRevoked(position, key, forgotten=event["operationType"] == "delete")
         case _:
             keys = None if document is None else keys_of(document)
             return KeysChanged(position, keys, _version(event))
+
+
+def _readable(document: Mapping[str, Any]) -> Client | None:
+    """The client, or None if somebody has written what is none by hand: then it is as good as gone."""
+    try:
+        return client_of(dict(document))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _log.error("a document of oauth_clients is no client: %s", type(error).__name__)
+        return None
 
 
 def _version(event: Mapping[str, Any]) -> int | None:

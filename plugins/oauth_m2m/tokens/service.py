@@ -78,6 +78,8 @@ class TokenService:
         The record travels with the counters of ``admission``, which is settled then; of a token that a
         throttle refuses nothing stays.
         """
+        if admission.unlikely:
+            await admission.settled()
         iat = int(time.time())
         ttl = client.token_ttl or self._ttl
         jti = os.urandom(16).hex()

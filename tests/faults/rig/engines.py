@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from station.embedded.engine import Engine, Instance, free_port, spawn
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["EngineProcess", "running"]
+
+psutil = importlib.import_module("psutil")  # comes with the extra embedded
 
 _PATIENCE = 30.0
 
@@ -67,19 +71,20 @@ class EngineProcess:
 
     def pause(self) -> None:
         """Let it hang: its connections stay, and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        assert self._instance is not None
+        process = psutil.Process(self._instance.pid)
+        process.suspend()
+        while process.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.001)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
-        self._signal(signal.SIGCONT)
+        """Let it go on after `pause`; nothing if it has ended."""
+        if self._instance is not None and self._instance.is_alive():
+            os.kill(self._instance.pid, signal.SIGCONT)
 
     def forget(self) -> None:
         """Lose all data, while it does not run."""
         shutil.rmtree(self._directory)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._instance is not None and self._instance.is_alive():
-            os.kill(self._instance.pid, number)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ class Hammer:
         self.since = time.monotonic()
 
     async def prepare(self) -> None:
-        """Register clients, and make tokens: some to use, others to be ended one by one or with their client."""
+        """Register clients, and make tokens: some to use, others to be ended alone or with their client."""
         first = itertools.cycle(self.stations)
         self._clients = [await self._client(next(first)) for _ in range(_CLIENTS)]
         self._live = [await self.issue(next(first), self._clients[0]) for _ in range(_LIVE)]
@@ -157,9 +157,7 @@ class Hammer:
         await self._check_records(redis)
         for token in (one.token for one in self.traffic.revocations.values()):
             assert {(await self.traffic.get(station, token)).status for station in living} == {401}
-        found = {
-            client["client_id"]: client["generation"] for client in database["oauth_clients"].find()
-        }
+        found = {client["client_id"]: client["generation"] for client in database["oauth_clients"].find()}
         assert set(self.traffic.registered) <= found.keys(), "a registered client is lost"
         for one in self.traffic.revocations.values():
             if one.of_all:
@@ -195,7 +193,7 @@ class Hammer:
         return 0 if revocation.pending == 0 or station == revocation.station else self.bound
 
     async def _check_records(self, redis: redis.asyncio.Redis) -> None:
-        """Every token that was answered, and not ended, is in Redis; or since when Redis last lost its data."""
+        """Every token that was answered, and not ended, is in Redis, unless Redis has lost its data since."""
         answered = [token for token in self.traffic.tokens if token.answered_at > self.since]
         kept = [token for token in answered if token.jti not in self._tried]
         async with redis.pipeline(transaction=False) as pipe:
@@ -232,7 +230,7 @@ class Hammer:
             await self.traffic.get(station, random.choice(dead).token)
 
     async def _serves(self, station: str) -> None:
-        while not await self._tells_the_story(station):
+        while not await self._tells_the_story(station):  # noqa: ASYNC110 - other processes have no event here
             await asyncio.sleep(_PAUSE)
 
     async def _tells_the_story(self, station: str) -> bool:

@@ -67,7 +67,9 @@ class StationProcess(subprocess.Popen[str]):
 
 
 @contextlib.contextmanager
-def serving(directory: Path, leaks: Leaks, *, count: int = 1, **settings: str) -> Iterator[list[StationProcess]]:
+def serving(
+    directory: Path, leaks: Leaks, *, count: int = 1, **settings: str
+) -> Iterator[list[StationProcess]]:
     """So many Stations with these ``settings`` beside those that all share, until the block ends."""
     with contextlib.ExitStack() as stack:
         stations = [

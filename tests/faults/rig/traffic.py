@@ -1,7 +1,7 @@
 """What was asked of Stations, and what came back.
 
-`Traffic` sends the five kinds of requests that the hammer makes, and keeps every exchange. A request that ends
-without an answer (the process was killed) is kept with the status 0.
+`Traffic` sends the requests that the hammer makes, and keeps every exchange. A request that ends without an
+answer (the process was killed) is kept with the status 0.
 """
 
 from __future__ import annotations

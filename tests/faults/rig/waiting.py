@@ -1,4 +1,4 @@
-"""Requests that lie in a process's sockets while it is stopped, so that it answers them first when it wakes."""
+"""Requests that lie in a process's sockets while it is stopped: it answers them first when it wakes."""
 
 from __future__ import annotations
 

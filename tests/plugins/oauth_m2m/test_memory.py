@@ -116,10 +116,16 @@ async def test_it_is_remembered_for_an_hour(store: Store, clock: Clock) -> None:
 @pytest.mark.gen_test
 async def test_it_is_bounded_and_the_oldest_leaves(store: Store) -> None:
     memory = memory_of(store, size=3)
-    for number in (1, 2, 3, 1, 1, 4):  # the first is right again, and so is new
+
+    def found() -> list[bool]:
+        return [memory.find(f"bot-{number}", (CHOSEN,), (FIRST,)) is not None for number in range(1, 5)]
+
+    for number in (1, 2, 3, 3):  # who is right again takes nobody's place
         await memory.remember(f"bot-{number}", CHOSEN, FIRST)
-    found = [memory.find(f"bot-{number}", (CHOSEN,), (FIRST,)) is not None for number in range(1, 5)]
-    assert found == [True, False, True, True]
+    assert found() == [True, True, True, False]
+    for number in (1, 4):  # and is new
+        await memory.remember(f"bot-{number}", CHOSEN, FIRST)
+    assert found() == [True, False, True, True]
     for number in range(100):
         await memory.remember(f"bot-{number}", CHOSEN, FIRST)
     assert len(memory._known) == 3

@@ -6,14 +6,13 @@ import asyncio
 import dataclasses
 import getpass
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymongo
 import pytest
 from click.testing import CliRunner, Result
-from fakeredis import FakeAsyncRedis
-from mongomock_motor import AsyncMongoMockClient
 
 from station.app import Application, make_app
 from station.audit import Actor, AuditStore, Event
@@ -21,10 +20,9 @@ from station.cli.audit import audit
 from station.cli.group import StationGroup
 from station.config import Config
 from station.errors import Reason
-from station.resources import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from station.embedded import Endpoints
     from tests.station.cli.conftest import Station
@@ -55,16 +53,21 @@ ISSUED = Event(action="token.issued", actor=Actor("client", "other"), client_id=
 
 
 class Boot:
-    """Runs a command in an application over fakes."""
+    """Runs a command in an application on the embedded engines, in a database of its own."""
 
-    def __init__(self) -> None:
-        self._database: Any = AsyncMongoMockClient(tz_aware=True)["station"]
-        self.config = Config(env="test", plugins=(), jwt_secret="the secret of the tests, 32 bytes and more")
+    def __init__(self, engines: Endpoints) -> None:
+        self.config = Config(
+            env="test",
+            plugins=(),
+            jwt_secret="the secret of the tests, 32 bytes and more",
+            mongodb_uri=engines.mongodb_uri,
+            mongodb_database=f"test_{uuid.uuid4().hex}",
+            redis_url=engines.redis_url,
+        )
 
     def run(self, work: Callable[[Application], Awaitable[T]]) -> T:
         async def run() -> T:
-            resources = Resources(self._database, FakeAsyncRedis())
-            async with make_app(self.config, resources).lifespan() as app:
+            async with make_app(self.config).lifespan() as app:
                 return await work(app)
 
         return asyncio.run(run())
@@ -75,12 +78,17 @@ class Boot:
 
         self.run(write)
 
+    def forget(self) -> None:
+        with pymongo.MongoClient[dict[str, Any]](self.config.mongodb_uri) as mongodb:
+            mongodb.drop_database(self.config.mongodb_database)
+
 
 @pytest.fixture
-def boot() -> Boot:
-    boot = Boot()
+def boot(engines: Endpoints) -> Iterator[Boot]:
+    boot = Boot(engines)
     boot.write(REFUSED, DISABLED, ISSUED)
-    return boot
+    yield boot
+    boot.forget()
 
 
 def run(boot: Boot, *arguments: str) -> Result:
@@ -149,8 +157,9 @@ def test_the_row_of_a_refusal(boot: Boot) -> None:
     assert words == "token.refused refused inactive 1 station-bot anonymous 192.0.2.1 request-1"
 
 
-def test_without_events_nothing_is_printed() -> None:
-    assert run(Boot(), "tail").stdout == ""
+def test_without_events_nothing_is_printed(boot: Boot) -> None:
+    boot.forget()
+    assert run(boot, "tail").stdout == ""
 
 
 @pytest.mark.parametrize("age", ["10", "m", "10x", "1 h", "-1h"])
@@ -160,7 +169,7 @@ def test_an_age_that_is_none(boot: Boot, age: str) -> None:
     assert "must be a number and s, m, h or d, such as 10m" in result.stderr
 
 
-def test_follow_prints_what_is_new_and_what_has_grown(boot: Boot) -> None:
+def test_follow_prints_what_is_new_and_what_has_grown(boot: Boot, engines: Endpoints) -> None:
     class Following(Boot):
         """Writes while the command runs, and interrupts it like Ctrl-C."""
 
@@ -168,18 +177,18 @@ def test_follow_prints_what_is_new_and_what_has_grown(boot: Boot) -> None:
             async def beside(app: Application) -> T:
                 store = AuditStore(app.resources, timedelta(days=1))
                 counted = dataclasses.replace(ISSUED, id="counted", time=datetime.now(UTC))
-                await store.add(counted)
+                await store.add([counted])
                 following = asyncio.ensure_future(work(app))
                 await asyncio.sleep(0.3)
                 await store.insert([dataclasses.replace(REFUSED, id="new", time=datetime.now(UTC))])
-                await store.add(counted)
+                await store.add([counted])
                 await asyncio.sleep(1.2)
                 following.cancel()
                 raise KeyboardInterrupt
 
             return boot.run(beside)
 
-    result = run(Following(), "tail", "--follow", "--json")
+    result = run(Following(engines), "tail", "--follow", "--json")
     assert result.exit_code == 0
     before = [DISABLED.id, REFUSED.id, ISSUED.id, "counted"]
     events = [json.loads(line) for line in result.stdout.splitlines() if line]

@@ -37,7 +37,7 @@ class Shell:
 
     def __init__(self, make_boot: MakeBoot) -> None:
         self._make_boot = make_boot
-        self.secrets = {"jwt_secret": SECRET}
+        self.secrets: dict[str, Any] = {"jwt_secret": SECRET}
 
     def run(self, work: Callable[[Application], Awaitable[T]]) -> T:
         return self._boot("HS256").run(work)

@@ -167,6 +167,7 @@ async def test_a_failure_that_nobody_waits_for_is_not_reported(cache: ClientCach
     store.gates.pop().set_exception(ServiceUnavailable("away"))
     await begun(asyncio.sleep(0, None))
     assert cache._reads == {}
+    del reader
     gc.collect()
     assert reported == []
 

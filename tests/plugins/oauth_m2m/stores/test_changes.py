@@ -144,6 +144,24 @@ async def test_a_hash_of_another_cost_is_a_change_that_makes_no_version(
 
 
 @pytest.mark.gen_test
+async def test_a_document_that_is_no_client_stops_nothing(
+    changes: ChangeStore,
+    clients: ClientStore,
+    engine_resources: Resources,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = await clients.insert(BOT)
+    async with changes.watch() as stream:
+        await engine_resources.database["oauth_clients"].update_one(
+            {"client_id": "station-bot"}, {"$unset": {"secrets": 1}}
+        )
+        [change] = await heard(stream, 1)
+    assert isinstance(change, ClientChanged)
+    assert (change.id, change.client) == (made.id, None)
+    assert "a document of oauth_clients is no client: KeyError" in caplog.text
+
+
+@pytest.mark.gen_test
 async def test_that_a_secret_was_used_is_not_told(
     changes: ChangeStore, clients: ClientStore, engine_resources: Resources
 ) -> None:

@@ -84,7 +84,10 @@ def fleet_of(
     **settings: str,
 ) -> Iterator[Fleet]:
     """So many Stations on engines of their own; ``mongodb_uri`` has a place for that of the engine."""
-    with running(secantus, directory / "mongodb") as mongodb, running(VALKEY, directory / "redis") as redis_server:
+    with (
+        running(secantus, directory / "mongodb") as mongodb,
+        running(VALKEY, directory / "redis") as redis_server,
+    ):
         settings |= {
             "MONGODB_URI": mongodb_uri.format(url=mongodb.url, port=mongodb.port),
             "REDIS_URL": redis_server.url,
