@@ -20,6 +20,7 @@ import tornado.web
 from bench.bcrypts import BcryptCount
 from bench.plugin import BenchPlugin
 from station.app import make_app
+from station.cli.server import collect_garbage_rarely
 from station.config import load_config
 from station.embedded import embedded_engines
 
@@ -53,7 +54,9 @@ async def station() -> None:
     app = make_app(load_config(os.environ), plugins=[BenchPlugin(BcryptCount())])
     stopped = _stopped()
     async with app.lifespan():
-        _announce(app.listen(0, "127.0.0.1"))
+        server = app.listen(0, "127.0.0.1")
+        collect_garbage_rarely()  # as `station serve` does
+        _announce(server)
         await stopped.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import signal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from station.app import Application
     from station.cli.port import Port
 
-__all__ = ["event_loop", "serve_until_stopped"]
+__all__ = ["collect_garbage_rarely", "event_loop", "serve_until_stopped"]
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 5.0
@@ -33,6 +34,17 @@ def event_loop() -> tuple[str, Callable[[], asyncio.AbstractEventLoop] | None]:
     if find_spec("uvloop") is None:
         return "asyncio", None
     return "uvloop", importlib.import_module("uvloop").new_event_loop
+
+
+def collect_garbage_rarely() -> None:
+    """Leave what was made at the start alone, and look through the rest less often.
+
+    A full collection of everything stopped the process for 50 ms every second under load, and found next to
+    nothing: requests leave hardly any cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def serve_until_stopped(app: Application, port: Port, ready: Callable[[], None]) -> None:
@@ -49,6 +61,7 @@ async def _serve(app: Application, port: Port, ready: Callable[[], None]) -> Non
     with contextlib.suppress(asyncio.CancelledError):
         async with app.lifespan():
             server = listen(app, port)
+            collect_garbage_rarely()
             ready()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
