@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONNECTIONS", "PERCENTILES", "Load", "Measured", "find_wrk", "load"]
 
-CONNECTIONS = 32
+CONNECTIONS = 64
 PERCENTILES = ("p50", "p90", "p99", "p999")
 _SCRIPT = Path(__file__).parent / "wrk" / "load.lua"
 

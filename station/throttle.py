@@ -27,7 +27,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -108,8 +108,7 @@ class Throttle:
         return expires_in_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """The question whether one more may pass, which is counted."""
 
     name: str
@@ -117,8 +116,7 @@ class Hit:
     limit: Limit
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """The question whether anything may pass, which counts nothing."""
 
     name: str

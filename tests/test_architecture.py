@@ -26,6 +26,7 @@ FOR_PLUGINS = {
     "station.throttle",
     "station.keys",
     "station.audit",
+    "station.background",
     "station.connections",
     "station.messages",
     "station.openapi",

@@ -50,6 +50,7 @@ UNDECLARED = {
     "POST /auth/introspect": "likewise",
     "POST /auth/register": "an email that a person can have",
     "POST /auth/reset-password": "the token is one that Station sent",
+    "GET /fleet/{value1}/reports": "the handshake of a WebSocket has headers of its own (RFC 6455 4.1)",
 }
 
 

@@ -28,6 +28,8 @@ __all__ = ["ChangeKey", "Follower", "Watcher"]
 _log = logging.getLogger(__name__)
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _MAX_APPLIED = 10_000
+_CATCH_UP_SECONDS = 1.5
+_POLL_SECONDS = 0.02
 
 ChangeKey = tuple[str, str, int | None]
 """A change that somebody may wait for: of what kind, of which document, to which version."""
@@ -85,6 +87,12 @@ class Follower:
         """`ServiceUnavailable` if MongoDB may know of revocations that this process does not."""
         if self._clock() - self._heard_at > self._max_staleness or self.is_left_out:
             raise ServiceUnavailable("Station cannot tell now which tokens are revoked; try again later.")
+
+    async def catch_up(self) -> None:
+        """Wait for a moment while this process is left out: it hears MongoDB several times a second."""
+        deadline = self._clock() + _CATCH_UP_SECONDS
+        while self.is_left_out and self._clock() < deadline:  # noqa: ASYNC110 - time alone ends it, too
+            await asyncio.sleep(_POLL_SECONDS)
 
     def counted_until(self, moment: float) -> None:
         """Until this moment (by the clock) others count this process among those that must know a change."""

@@ -125,6 +125,8 @@ class TokenService:
         client record and the revocations, both in memory. The scopes are those granted that the client still
         holds.
         """
+        if self._follower.is_left_out:
+            await self._follower.catch_up()
         self._follower.check()
         known = self._verified.find(token, self._keyring)
         if known is None:
