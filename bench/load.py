@@ -23,11 +23,15 @@ _SCRIPT = Path(__file__).parent / "wrk" / "load.lua"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked: POSTs of the lines of the file ``forms``, at random, or GETs."""
+    """What is asked: POSTs of the lines of the file ``forms``, at random, or GETs.
+
+    After each answer a connection rests for ``pause`` milliseconds.
+    """
 
     url: str
     forms: Path | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pause: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ async def load(target: Load, seconds: int, *, connections: int = CONNECTIONS) ->
     """Load a server with one thread of wrk."""
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_SCRIPT)]
     headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
-    arguments = [] if target.forms is None else [str(target.forms)]
+    arguments = [str(target.pause), *([] if target.forms is None else [str(target.forms)])]
     process = await asyncio.create_subprocess_exec(
         find_wrk(), *options, *headers, target.url, "--", *arguments, stdout=asyncio.subprocess.PIPE
     )

@@ -26,12 +26,12 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=7,
-    seconds=2,
+    rounds=15,
+    seconds=1,
     flat_rounds=4,
     revocations=200,
     issuances=500_000,
-    longest_growth=300,
+    longest_growth=480,
     known_clients=1_000,
     full_caches=10_000,
     clients=(10, 1_000, 100_000),

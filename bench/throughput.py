@@ -49,10 +49,14 @@ class Throughput:
         return statistics.median(one.latency[percentile] for one in self.measured[name])
 
     def ratio(self, name: str, to: str) -> float | None:
-        """The ratio of two medians; None if one was not measured."""
+        """The median of the ratios of each round; None if one was not measured.
+
+        What is measured within one round had the same machine, which is busier at other times.
+        """
         if name not in self.measured or to not in self.measured:
             return None
-        return self.rate(name) / self.rate(to)
+        pairs = zip(self.measured[name], self.measured[to], strict=True)
+        return statistics.median(one.rate / other.rate for one, other in pairs)
 
 
 async def measure(run: Run) -> None:

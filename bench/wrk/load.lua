@@ -1,17 +1,24 @@
 -- What wrk asks, and what it tells in the end.
 --
---   wrk [options] URL                   GETs it
---   wrk [options] URL -- FORMS          POSTs one of the lines of the file FORMS, each time another one, at random
+--   wrk [options] URL -- PAUSE          GETs it
+--   wrk [options] URL -- PAUSE FORMS    POSTs one of the lines of the file FORMS, each time another one, at random
 --
+-- PAUSE is how many milliseconds a connection rests before it asks.
 -- The last line of the output is one JSON object; latencies are in microseconds.
 
 local requests = {}
 
 function init(args)
   math.randomseed(os.time())
-  if args[1] then
+  local pause, forms = tonumber(args[1]), args[2]
+  if pause > 0 then
+    function delay()
+      return pause
+    end
+  end
+  if forms then
     wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    for form in io.lines(args[1]) do
+    for form in io.lines(forms) do
       requests[#requests + 1] = wrk.format("POST", nil, nil, form)
     end
   else
