@@ -27,7 +27,7 @@ from plugins.oauth_m2m.credentials import ClientCredentials
 from plugins.oauth_m2m.keyring import Keyring
 from plugins.oauth_m2m.memory import SecretMemory
 from plugins.oauth_m2m.mirror import ClientCache, Follower, Propagation, RevokedTokens
-from plugins.oauth_m2m.models import SigningKey, SigningKeys
+from plugins.oauth_m2m.models import Client, SigningKey, SigningKeys
 from plugins.oauth_m2m.stores import (
     ChangeStore,
     ClientStore,
@@ -52,6 +52,23 @@ if TYPE_CHECKING:
 
 NODE_SECRET = "a-signing-key-of-more-than-32-bytes-for-the-tests"
 COST = 5
+
+MADE = datetime(2025, 1, 2, tzinfo=UTC)
+BOT = Client(
+    id="d1",
+    client_id="station-bot",
+    name="",
+    salt="",
+    secrets=(),
+    scopes=("bot:api",),
+    is_active=True,
+    token_ttl=None,
+    generation="g1",
+    version=1,
+    created_at=MADE,
+    updated_at=MADE,
+)
+"""A client as it comes from its store; `dataclasses.replace` makes others of it."""
 
 T = TypeVar("T")
 

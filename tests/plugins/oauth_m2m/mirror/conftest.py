@@ -6,31 +6,17 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plugins.oauth_m2m.models import Change, Client
 from plugins.oauth_m2m.stores import ChangeStore, ChangeStream
+from tests.plugins.oauth_m2m.conftest import BOT
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
-BOT = Client(
-    id="d1",
-    client_id="station-bot",
-    name="",
-    salt="",
-    secrets=(),
-    scopes=("bot:api",),
-    is_active=True,
-    token_ttl=None,
-    generation="g1",
-    version=1,
-    created_at=datetime(2025, 1, 2, tzinfo=UTC),
-    updated_at=datetime(2025, 1, 2, tzinfo=UTC),
-)
+    from plugins.oauth_m2m.models import Change, Client
 
 
 @dataclasses.dataclass

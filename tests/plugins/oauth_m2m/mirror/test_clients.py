@@ -3,33 +3,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from plugins.oauth_m2m.mirror import ClientCache
-from plugins.oauth_m2m.models import Client
 from plugins.oauth_m2m.stores import ClientStore
 from station.errors import ServiceUnavailable
+from tests.plugins.oauth_m2m.conftest import BOT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-BOT = Client(
-    id="d1",
-    client_id="station-bot",
-    name="",
-    salt="",
-    secrets=(),
-    scopes=("bot:api",),
-    is_active=True,
-    token_ttl=None,
-    generation="g1",
-    version=1,
-    created_at=datetime(2025, 1, 2, tzinfo=UTC),
-    updated_at=datetime(2025, 1, 2, tzinfo=UTC),
-)
+    from plugins.oauth_m2m.models import Client
 
 
 def version(number: int, **changes: Any) -> Client:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from bson import Timestamp
 
 from plugins.oauth_m2m.models import (
     Change,
-    Client,
     ClientChanged,
     ClientSecret,
     KeysChanged,
@@ -29,6 +29,7 @@ from plugins.oauth_m2m.stores import (
 )
 from plugins.oauth_m2m.stores.changes import _change
 from station.errors import ServiceUnavailable
+from tests.plugins.oauth_m2m.conftest import BOT as STATION_BOT
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.stores import ChangeStream
@@ -36,20 +37,7 @@ if TYPE_CHECKING:
 
 MADE = datetime(2025, 1, 2, tzinfo=UTC)
 SECRET = ClientSecret("s1", "$bcrypt-sha256$v=2,t=2b,r=12$salt$digest", MADE)
-BOT = Client(
-    id="",
-    client_id="station-bot",
-    name="",
-    salt="salt",
-    secrets=(SECRET,),
-    scopes=("bot:api",),
-    is_active=True,
-    token_ttl=None,
-    generation="g1",
-    version=1,
-    created_at=MADE,
-    updated_at=MADE,
-)
+BOT = dataclasses.replace(STATION_BOT, salt="salt", secrets=(SECRET,))
 
 
 @pytest.fixture

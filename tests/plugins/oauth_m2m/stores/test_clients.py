@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plugins.oauth_m2m.migrations import MIGRATIONS
-from plugins.oauth_m2m.models import Client, ClientPage, ClientQuery, ClientSecret
+from plugins.oauth_m2m.models import ClientPage, ClientQuery, ClientSecret
 from plugins.oauth_m2m.stores import ClientStore
 from station.errors import Conflict, NotFound, PreconditionFailed, ServiceUnavailable
 from station.migrations import Migrator
+from tests.plugins.oauth_m2m.conftest import BOT as STATION_BOT
 
 if TYPE_CHECKING:
     from station.resources import Resources
 
 NOON = datetime(2025, 1, 2, 12, 0, 0, 678_000, UTC)
-BOT = Client(
-    id="",
-    client_id="station-bot",
+BOT = dataclasses.replace(
+    STATION_BOT,
     name="The bot",
     salt="a-salt",
     secrets=(
@@ -27,10 +27,7 @@ BOT = Client(
         ClientSecret(id="s2", hash="$two", created_at=NOON, expires_at=NOON, last_used_at=NOON),
     ),
     scopes=("bot:api", "bot:write"),
-    is_active=True,
     token_ttl=60,
-    generation="g1",
-    version=1,
     created_at=NOON,
     updated_at=NOON,
 )

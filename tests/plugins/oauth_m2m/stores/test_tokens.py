@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plugins.oauth_m2m.migrations import MIGRATIONS
-from plugins.oauth_m2m.models import Client, TokenRecord
+from plugins.oauth_m2m.models import TokenRecord
 from plugins.oauth_m2m.stores import TokenStore
 from station.errors import ServiceUnavailable
 from station.migrations import Migrator
+from tests.plugins.oauth_m2m.conftest import BOT
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
 
 KEY = "client-token:station-bot:j1"
 LIVE = "client-tokens:station-bot:g1"
-BOT = Client(
-    id="",
-    client_id="station-bot",
-    name="",
-    salt="",
-    secrets=(),
-    scopes=("bot:api",),
-    is_active=True,
-    token_ttl=None,
-    generation="g1",
-    version=1,
-    created_at=datetime(2025, 1, 2, tzinfo=UTC),
-    updated_at=datetime(2025, 1, 2, tzinfo=UTC),
-)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -23,6 +22,7 @@ from plugins.oauth_m2m.stores.clients import client_of
 from plugins.oauth_m2m.tokens import TokenService
 from station.errors import ServiceUnavailable, TooManyRequests
 from station.throttle import Hit, Limit, Throttle
+from tests.plugins.oauth_m2m.conftest import BOT as STATION_BOT
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
@@ -35,20 +35,7 @@ KEY = "a-signing-key-of-more-than-32-bytes-for-the-tests"
 OLD_KEY = "an-older-signing-key-of-more-than-32-bytes-for-tests"
 ISSUER = "https://station.example"
 AUDIENCE = "https://api.station.example"
-BOT = Client(
-    id="",
-    client_id="station-bot",
-    name="",
-    salt="",
-    secrets=(),
-    scopes=("bot:api", "bot:write"),
-    is_active=True,
-    token_ttl=None,
-    generation="g1",
-    version=1,
-    created_at=datetime(2025, 1, 2, tzinfo=UTC),
-    updated_at=datetime(2025, 1, 2, tzinfo=UTC),
-)
+BOT = dataclasses.replace(STATION_BOT, scopes=("bot:api", "bot:write"))
 
 
 class SlowRedis(FakeAsyncRedis):

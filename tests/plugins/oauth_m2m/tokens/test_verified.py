@@ -6,28 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plugins.oauth_m2m.models import Client, ClientToken, SigningKey, SigningKeys
+from plugins.oauth_m2m.models import ClientToken, SigningKey, SigningKeys
 from plugins.oauth_m2m.tokens.verified import VerifiedTokens
+from tests.plugins.oauth_m2m.conftest import BOT as STATION_BOT
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.keyring import Keyring
     from tests.plugins.oauth_m2m.conftest import Node
 
 MADE = datetime(2025, 1, 2, tzinfo=UTC)
-BOT = Client(
-    id="d1",
-    client_id="station-bot",
-    name="",
-    salt="",
-    secrets=(),
-    scopes=("bot:api", "bot:admin"),
-    is_active=True,
-    token_ttl=None,
-    generation="g1",
-    version=1,
-    created_at=MADE,
-    updated_at=MADE,
-)
+BOT = dataclasses.replace(STATION_BOT, scopes=("bot:api", "bot:admin"))
 CLAIMS: dict[str, Any] = {
     "client_id": "station-bot",
     "scopes": ["bot:api", "bot:write"],
