@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["in_background"]
 
+_LOST_AFTER_SECONDS = 1.0
+
 
 @contextlib.asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, object]) -> AsyncIterator[asyncio.Task[object]]:
@@ -25,6 +27,11 @@ async def in_background(work: Coroutine[Any, Any, object]) -> AsyncIterator[asyn
     try:
         yield task
     finally:
-        task.cancel()
-        # gathered: to suppress a CancelledError here would also suppress one that is meant for the caller
-        await asyncio.gather(task, return_exceptions=True)
+        # not awaited: to suppress its CancelledError would also suppress one that is meant for the caller
+        try:
+            while not task.done():
+                task.cancel()
+                # again, because it may get lost: in asyncio.wait_for before Python 3.12, for one
+                await asyncio.wait([task], timeout=_LOST_AFTER_SECONDS)
+        finally:
+            task.cancel()

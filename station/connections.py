@@ -9,7 +9,7 @@ no more. So whoever enforces a demand may ask to be told of the connection, shou
 
     def watch(connection, security):
         connection.on_end(forget)
-        ...                                          # and some day: connection.close(4401, "invalid_token")
+        ...                                          # and some day: connection.refuse(InvalidToken())
 
 A handler streams once it has called ``flush()`` before ``finish()``. One that thinks for long and then
 answers in one piece, such as a long poll, does not: it is a request like any other.
@@ -24,15 +24,21 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
+from station.audit import Event, refusal_reason
+
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tornado.iostream import IOStream
 
+    from station.errors import ResponseError
     from station.handlers import BaseHandler
 
-__all__ = ["Connection", "Connections", "LongLivedHandler"]
+__all__ = ["REFUSED", "Connection", "Connections", "LongLivedHandler"]
+
+REFUSED = 4401
+"""The code with which a WebSocket is closed whose demand is met no more; the reason is the error's code."""
 
 _GOING_AWAY = 1001  # RFC 6455 7.4.1
 _HANDSHAKE_SECONDS = 0.5
@@ -56,14 +62,42 @@ class Connection:
         """Call this once, when it ends, however it does."""
         self._on_end.append(callback)
 
+    def refuse(
+        self,
+        error: ResponseError,
+        code: str | None = None,
+        *,
+        client_id: str = "",
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Close it because ``error`` is what a request would be answered with now, and tell the audit.
+
+        ``code`` is told instead of the error's own; ``client_id`` and ``detail`` are the audit's.
+        """
+        if not self.is_open:
+            return
+        request = self.handler.request
+        self.handler.application.audit.refuse(
+            Event(
+                action="connection.closed",
+                actor=self.handler.actor,
+                target=f"{request.method} {request.path[:200]}",
+                client_id=client_id,
+                outcome="refused",
+                reason=refusal_reason(error),
+                detail=dict(detail or {}),
+            )
+        )
+        self.close(REFUSED, code or error.code)
+
     def close(self, code: int, reason: str) -> None:
         """Close it from our side, for good.
 
         A WebSocket is told ``code`` and ``reason`` (RFC 6455 7.4); whatever it sends after that is dropped,
         and half a second later it is cut off, whether it has answered or not. A streamed answer is cut off at
         once, without its last chunk, so that nobody takes it for whole (RFC 9112 8); its handler learns that
-        as if the client had gone: ``on_connection_close`` is called, and ``flush`` raises
-        `StreamClosedError`.
+        as if the client had gone: ``on_connection_close`` is called, unless ``flush`` has raised
+        `StreamClosedError` before.
         """
         if self._ended:
             return
@@ -124,6 +158,11 @@ class LongLivedHandler(RequestHandler):
 
     _watchers: tuple[tuple[Callable[..., object], tuple[object, ...]], ...] = ()
     _long_lived: Connection | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether this request has become a `Connection`."""
+        return self._long_lived is not None
 
     def when_long_lived(self, watch: Callable[..., object], *arguments: object) -> None:
         """Call ``watch(connection, *arguments)`` if this request becomes a `Connection`."""

@@ -30,6 +30,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from station.background import in_background
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -227,12 +229,10 @@ async def _behind_sentinels(address: RedisAddress) -> AsyncIterator[Redis]:
         **_options(address, _SentinelTcp, _SentinelTls),
         **_timeouts(_SECONDS),
     )
-    following = asyncio.create_task(master.follow())
     try:
-        yield Redis.from_pool(master)
+        async with in_background(master.follow()):
+            yield Redis.from_pool(master)
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
         await sentinel.aclose()
 
 

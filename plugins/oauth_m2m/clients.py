@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.hashes import imported_secrets
 from plugins.oauth_m2m.models import Client, ClientQuery, ClientSecret, new_generation
 from plugins.oauth_m2m.secret_format import generate_secret
+from station import clock
 from station.errors import ValidationFailed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ClientService:
         salt = self._hasher.new_salt()
         # the hash comes before the insert: nothing is stored when the pool is full
         stored = await self._hasher.hash(secret.encode(), salt=salt)
-        made = ClientSecret(id=uuid.uuid4().hex, hash=stored, created_at=_now())
+        made = ClientSecret(id=uuid.uuid4().hex, hash=stored, created_at=clock.now())
         return await self._insert(registration, salt, (made,)), generated
 
     async def import_client(self, registration: Registration, hashes: Sequence[str]) -> Client:
@@ -98,7 +98,7 @@ class ClientService:
         be imported.
         """
         await self._check_catalogue(_action(change), client_id, change.get("scopes", ()))
-        changes: dict[str, object] = {**change, "updated_at": _now()}
+        changes: dict[str, object] = {**change, "updated_at": clock.now()}
         if hashes := change.get("secret_hashes"):
             del changes["secret_hashes"]
             changes["salt"], changes["secrets"] = self._imported(hashes)
@@ -141,7 +141,7 @@ class ClientService:
 
     def _imported(self, hashes: Sequence[str]) -> tuple[str, tuple[ClientSecret, ...]]:
         try:
-            return imported_secrets(hashes, max_cost=self._hasher.cost, now=_now())
+            return imported_secrets(hashes, max_cost=self._hasher.cost, now=clock.now())
         except ValueError as error:
             raise ValidationFailed({"secretHash": [f"{error}."]}) from None
 
@@ -159,9 +159,3 @@ def _action(change: ClientChange) -> str:
     if "is_active" not in change:
         return "client.changed"
     return "client.enabled" if change["is_active"] else "client.disabled"
-
-
-def _now() -> datetime:
-    # MongoDB keeps milliseconds: what is answered now must equal what is read later
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plugins.oauth_m2m import reasons
 from plugins.oauth_m2m.errors import InsufficientScope, InvalidToken, OAuthError, from_response_error
 from plugins.oauth_m2m.models import ClientChanged, TokenRevoked
-from station.audit import Event, refusal_reason
+from station.background import in_background
 from station.errors import ResponseError, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -21,13 +21,9 @@ if TYPE_CHECKING:
     from plugins.oauth_m2m.mirror import ClientCache, Follower
     from plugins.oauth_m2m.models import Change, ClientToken
     from plugins.oauth_m2m.tokens import TokenService
-    from station.audit import AuditLog
     from station.connections import Connection
 
-__all__ = ["CLOSED", "LongLivedConnections", "demand_scopes"]
-
-CLOSED = 4401
-"""The code with which a WebSocket is closed; the reason is the error that a request would be refused with."""
+__all__ = ["LongLivedConnections", "demand_scopes"]
 
 _log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 0.4
@@ -85,13 +81,10 @@ class LongLivedConnections:
     wall clock, which may jump, and how long MongoDB has been silent.
     """
 
-    def __init__(
-        self, tokens: TokenService, *, clients: ClientCache, follower: Follower, audit: AuditLog
-    ) -> None:
+    def __init__(self, tokens: TokenService, *, clients: ClientCache, follower: Follower) -> None:
         self._tokens = tokens
         self._clients = clients
         self._follower = follower
-        self._audit = audit
         self._all: set[_Watched] = set()
         self._by_jti, self._by_document = _Index(), _Index()
         self._new: set[_Watched] = set()
@@ -119,13 +112,8 @@ class LongLivedConnections:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Verify and close for as long as the context is open."""
-        tasks = [asyncio.create_task(work()) for work in (self._keep_verifying, self._keep_sweeping)]
-        try:
+        async with in_background(self._keep_verifying()), in_background(self._keep_sweeping()):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _changed(self, change: Change | None) -> None:
         match change:
@@ -182,7 +170,9 @@ class LongLivedConnections:
             if not watched.connection.is_open:
                 watched.connection.end()
             elif unavailable is not None or watched.token.exp <= time.time():
-                self._close(watched, unavailable or InvalidToken(reasons.expired_token()))
+                self._close(
+                    watched, unavailable or InvalidToken(reasons.expired_token(watched.token.client_id))
+                )
                 looked += _LOOKS_A_TURN // _AT_ONCE  # which takes so much longer
             if looked >= _LOOKS_A_TURN:
                 looked = 0
@@ -196,23 +186,9 @@ class LongLivedConnections:
         return None
 
     def _close(self, watched: _Watched, error: ResponseError) -> None:
-        connection, token = watched.connection, watched.token
-        if not connection.is_open:
-            return
         code = (error if isinstance(error, OAuthError) else from_response_error(error)).code
-        request = connection.handler.request
-        self._audit.refuse(
-            Event(
-                action="connection.closed",
-                actor=connection.handler.actor,
-                target=f"{request.method} {request.path[:200]}",
-                client_id=token.client_id,
-                outcome="refused",
-                reason=refusal_reason(error),
-                detail={"jti": token.jti, "error": code},
-            )
-        )
-        connection.close(CLOSED, code)
+        detail = {"jti": watched.token.jti, "error": code}
+        watched.connection.refuse(error, code, client_id=watched.token.client_id, detail=detail)
 
     def _locate(self, watched: _Watched) -> None:
         """Find out by which document changes of its client are told; it may not be in memory right now."""

@@ -115,6 +115,8 @@ class AuditLog:
         self._refusals: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
         self._recorded: weakref.WeakSet[ResponseError] = weakref.WeakSet()
+        self._watchers: list[Callable[[Event], object]] = []
+        self._flushing = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def change(
@@ -152,8 +154,20 @@ class AuditLog:
         """Whether this error ended a change, whose event tells it already."""
         return error in self._recorded
 
+    def watch_refusals(self, watcher: Callable[[Event], object]) -> None:
+        """Call ``watcher`` with every refusal from now on, those that are only counted as well.
+
+        The request that is refused waits for it, so it may take microseconds and must wait for nobody.
+        """
+        self._watchers.append(watcher)
+
     def refuse(self, event: Event) -> None:
         """Record a refusal: queued, or only counted for an address that is refused too often."""
+        for watcher in self._watchers:
+            try:
+                watcher(event)
+            except Exception:
+                _log.exception("a watcher of refusals failed")
         minute = self._current_minute()
         address = throttle_key(event.actor.address)
         if address not in self._refusals and len(self._refusals) >= self._max_addresses:
@@ -175,20 +189,24 @@ class AuditLog:
 
     async def flush(self) -> None:
         """Write what is queued. It stays queued while MongoDB is away; what MongoDB rejects is lost."""
-        self._tell_lost()
-        try:
-            while self._unfinished:
-                await self._write(self._unfinished[0], self._store.finish)
-                self._unfinished.popleft()
-            while batch := list(itertools.islice(self._refused, _BATCH)):
-                await self._insert(batch)
-                for _ in batch:
-                    self._refused.popleft()
-            tallies = list(self._tallies)
-            for start in range(0, len(tallies), _BATCH):
-                await self._add(tallies[start : start + _BATCH])
-        except ServiceUnavailable:
-            _log.warning("the audit waits for MongoDB, with %d refusals queued", len(self._refused))
+        async with self._flushing:  # two at once would take the same events
+            self._tell_lost()
+            try:
+                await self._write_all()
+            except ServiceUnavailable:
+                _log.warning("the audit waits for MongoDB, with %d refusals queued", len(self._refused))
+
+    async def _write_all(self) -> None:
+        while self._unfinished:
+            await self._write(self._unfinished[0], self._store.finish)
+            self._unfinished.popleft()
+        while batch := list(itertools.islice(self._refused, _BATCH)):
+            await self._insert(batch)
+            for _ in batch:
+                self._refused.popleft()
+        tallies = list(self._tallies)
+        for start in range(0, len(tallies), _BATCH):
+            await self._add(tallies[start : start + _BATCH])
 
     async def _insert(self, batch: Sequence[Event]) -> None:
         """Write a batch, one by one if that fails: one bad event must not keep the others."""

@@ -8,11 +8,14 @@ import hashlib
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
+
+from station import clock
+from station.logging import trace_id_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from station.errors import Reason
 
@@ -80,19 +83,14 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:8]
 
 
-def _now() -> datetime:
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)  # as MongoDB keeps it
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened, or was refused.
 
     ``action`` names it (``client.registered``, ``token.refused``), ``target`` is what it was done to and
     ``client_id`` the client that it concerns. ``before`` and ``after`` are of a change. ``count`` is more
-    than 1 for what is counted by the minute; ``time`` is then the minute. The outcome ``begun`` is that of a
-    change whose end was never recorded.
+    than 1 for what is counted by the minute; ``time`` is then the minute. ``trace_id`` is that of the
+    request, if it is traced. The outcome ``begun`` is that of a change whose end was never recorded.
     """
 
     action: str
@@ -105,8 +103,9 @@ class Event:
     after: Mapping[str, object] | None = None
     detail: Mapping[str, object] = field(default_factory=dict)
     count: int = 1
-    time: datetime = field(default_factory=_now)
+    time: datetime = field(default_factory=clock.now)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trace_id: str = field(default_factory=trace_id_context.get)
 
 
 def event_json(event: Event) -> dict[str, object]:
@@ -120,6 +119,7 @@ def event_json(event: Event) -> dict[str, object]:
         "actor": {"kind": actor.kind, "id": actor.id},
         "address": actor.address,
         "request_id": actor.request_id,
+        "trace_id": event.trace_id,
         "target": event.target,
         "client_id": event.client_id,
         "reason": reason.code if reason else "",

@@ -25,13 +25,20 @@ _FINISH_SECONDS = 1.0  # the answer to the change waits for it, and it is tried 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which events are asked for: all fields that are set must match; ``since`` is the earliest time."""
+    """Which events are asked for: all fields that are set must match.
+
+    ``actor`` is the id or the address of who acted, ``since`` the earliest time and ``until`` the latest, of
+    which the last ``skip`` are left out: what an earlier page has shown.
+    """
 
     request_id: str = ""
     client_id: str = ""
     action: str = ""
     outcome: str = ""
+    actor: str = ""
     since: datetime | None = None
+    until: datetime | None = None
+    skip: int = 0
 
 
 class AuditStore:
@@ -78,16 +85,10 @@ class AuditStore:
 
     async def find(self, wanted: AuditFilter, *, limit: int) -> list[Event]:
         """The latest events that match, oldest first."""
-        query: dict[str, object] = {
-            name: value
-            for name in ("request_id", "client_id", "action", "outcome")
-            if (value := getattr(wanted, name))
-        }
-        if wanted.since is not None:
-            query["time"] = {"$gte": wanted.since}
+        found = self._events.find(_query(wanted)).sort("time", DESCENDING).skip(wanted.skip).limit(limit)
         with self._available():
-            documents = await self._events.find(query).sort("time", DESCENDING).to_list(limit)
-        return [_event(document) for document in reversed(documents[:limit])]
+            documents = await found.to_list(None)
+        return [_event(document) for document in reversed(documents)]
 
     def _count(self, event: Event) -> UpdateOne:
         document = self._document(event)
@@ -106,6 +107,7 @@ class AuditStore:
             "actor": {"kind": actor.kind, "id": actor.id},
             "address": actor.address,
             "request_id": actor.request_id,
+            "trace_id": event.trace_id,
             "target": event.target,
             "client_id": event.client_id,
             "reason": reason and {"code": reason.code, "because": reason.because, "remedy": reason.remedy},
@@ -117,10 +119,25 @@ class AuditStore:
         return {name: value for name, value in members.items() if value not in ("", None, {})}
 
 
+def _query(wanted: AuditFilter) -> dict[str, object]:
+    query: dict[str, Any] = {
+        name: value
+        for name in ("request_id", "client_id", "action", "outcome")
+        if (value := getattr(wanted, name))
+    }
+    if wanted.actor:
+        query["$or"] = [{"actor.id": wanted.actor}, {"address": wanted.actor}]
+    bounds = {"$gte": wanted.since, "$lte": wanted.until}
+    if time := {name: bound for name, bound in bounds.items() if bound is not None}:
+        query["time"] = time
+    return query
+
+
 def _event(document: dict[str, Any]) -> Event:
     actor, reason = document["actor"], document.get("reason")
     return Event(
         id=document["_id"],
+        trace_id=document.get("trace_id", ""),
         time=document["time"],
         action=document["action"],
         outcome=document["outcome"],

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from station.audit import Event, refusal_reason
 from station.auth.errors import LoginRequired
 from station.background import in_background
 from station.errors import Forbidden, ResponseError
@@ -15,7 +14,6 @@ from station.errors import Forbidden, ResponseError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from station.audit import AuditLog
     from station.auth.models import User
     from station.auth.tokens import AccessClaims
     from station.connections import Connection
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["SessionConnections"]
 
 _log = logging.getLogger(__name__)
-_CLOSED = 4401
 _ROUND_SECONDS = 0.4
 _PAUSE_SECONDS = 0.01  # a look takes half a millisecond: that of 5 % of the time, however many there are
 
@@ -36,9 +33,8 @@ class SessionConnections:
     nothing, since the session goes on with the next one.
     """
 
-    def __init__(self, find: Callable[[AccessClaims], Awaitable[User]], audit: AuditLog) -> None:
+    def __init__(self, find: Callable[[AccessClaims], Awaitable[User]]) -> None:
         self._find = find
-        self._audit = audit
         self._open: dict[AccessClaims, dict[Connection, bool]] = {}
 
     def __len__(self) -> int:
@@ -50,7 +46,7 @@ class SessionConnections:
         None stands for a token that has expired meanwhile.
         """
         if claims is None:
-            asyncio.get_running_loop().call_soon(self._close, connection, LoginRequired())
+            asyncio.get_running_loop().call_soon(connection.refuse, LoginRequired())
             return
         self._open.setdefault(claims, {})[connection] = admin
         connection.on_end(lambda ended: self._forget(claims, ended))
@@ -81,23 +77,9 @@ class SessionConnections:
         for connection, admin in list(self._open.get(claims, {}).items()):
             connection.handler.current_user = user
             if refused is not None:
-                self._close(connection, refused)
+                connection.refuse(refused)
             elif admin and user is not None and not user.is_admin:
-                self._close(connection, Forbidden("This needs the role admin."))
-
-    def _close(self, connection: Connection, error: ResponseError) -> None:
-        if connection.is_open:
-            request = connection.handler.request
-            self._audit.refuse(
-                Event(
-                    action="connection.closed",
-                    actor=connection.handler.actor,
-                    target=f"{request.method} {request.path[:200]}",
-                    outcome="refused",
-                    reason=refusal_reason(error),
-                )
-            )
-            connection.close(_CLOSED, error.code)
+                connection.refuse(Forbidden("This needs the role admin."))
 
     def _forget(self, claims: AccessClaims, connection: Connection) -> None:
         same = self._open[claims]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from station.audit import AuditFilter, event_json, explain
-from station.cli.table import as_json_option, show
+from station.table import as_json_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from station.app import make_app
-from station.cli.table import as_json_option, show
 from station.config import Config
 from station.plugin_manager import PluginHost
 from station.settings import settings_of
+from station.table import as_json_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

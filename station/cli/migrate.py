@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from station.cli.table import as_json_option, show
+from station.table import as_json_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Final
 
+from station.background import in_background
 from station.embedded.engine import SECANTUS, VALKEY, Engine, Instance, free_port, spawn
 from station.errors import StartError
 
@@ -70,12 +71,8 @@ async def embedded_engines(
     supervisor = _Supervisor(data_dir, (mongodb, redis))
     try:
         await supervisor.join()
-        watcher = asyncio.create_task(supervisor.watch())
-        try:
+        async with in_background(supervisor.watch()):
             yield Endpoints(*(instance.url for instance in supervisor.instances))
-        finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
     finally:
         await supervisor.leave()
 

@@ -55,3 +55,20 @@ async def test_who_is_cancelled_while_it_ends_stays_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.gen_test
+async def test_work_that_a_cancellation_was_lost_on_is_cancelled_again() -> None:
+    lost = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # as asyncio.wait_for does, when it has a result at the same moment
+            lost.set()
+        await asyncio.Event().wait()
+
+    async with in_background(work()) as task:
+        await asyncio.sleep(0)
+    assert lost.is_set()
+    assert task.cancelled()

@@ -186,6 +186,16 @@ async def test_refusals_are_written_in_batches_and_survive_an_outage(audit: Audi
 
 
 @pytest.mark.gen_test
+async def test_two_flushes_at_once_write_everything_once(audit: AuditLog) -> None:
+    for _ in range(3):
+        audit.refuse(refusal())
+        audit.count("token.issued", client_id="bot")
+    await asyncio.gather(audit.flush(), audit.flush())
+    assert len(await stored(audit, action="token.refused")) == 3
+    assert [event.count for event in await stored(audit, action="token.issued")] == [3]
+
+
+@pytest.mark.gen_test
 async def test_beyond_the_cap_of_an_address_refusals_are_only_counted(audit: AuditLog, clock: Clock) -> None:
     for _ in range(10):
         audit.refuse(refusal())
@@ -202,6 +212,26 @@ async def test_beyond_the_cap_of_an_address_refusals_are_only_counted(audit: Aud
     audit.refuse(refusal())
     await audit.flush()
     assert len(await stored(audit, action="token.refused")) == 8
+
+
+@pytest.mark.gen_test
+async def test_watchers_see_every_refusal_those_that_are_only_counted_too(
+    audit: AuditLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+
+    def fail(_event: Event) -> None:
+        raise ValueError
+
+    audit.watch_refusals(fail)
+    audit.watch_refusals(lambda event: seen.append(event.id))
+    refused = [refusal() for _ in range(5)]  # of which three are kept whole
+    for event in refused:
+        audit.refuse(event)
+    assert seen == [event.id for event in refused]
+    assert {record.message for record in caplog.records} == {"a watcher of refusals failed"}
+    await audit.flush()
+    assert len(await stored(audit)) == 4
 
 
 @pytest.mark.gen_test

@@ -88,6 +88,11 @@ async def test_a_count_that_mongodb_rejects_is_told_apart_from_the_others(store:
         (AuditFilter(outcome="refused"), {"e1", "e2"}),
         (AuditFilter(since=NOON + timedelta(minutes=1)), {"e2", "e3"}),
         (AuditFilter(client_id="bot", since=NOON + timedelta(minutes=1)), {"e3"}),
+        (AuditFilter(until=NOON + timedelta(minutes=1)), {"e1", "e2"}),
+        (AuditFilter(since=NOON + timedelta(minutes=1), until=NOON + timedelta(minutes=1)), {"e2"}),
+        (AuditFilter(until=NOON + timedelta(minutes=1), skip=1), {"e1"}),
+        (AuditFilter(actor="0a1b2c3d"), {"e1", "e2"}),
+        (AuditFilter(actor="192.0.2.1", client_id="bot"), {"e1"}),
         (AuditFilter(request_id="none"), set()),
     ],
 )

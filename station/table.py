@@ -1,4 +1,4 @@
-"""Rows for people as a table, for programs as JSON."""
+"""What a command prints: rows for people as a table, for programs as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["as_json_option", "show"]
+__all__ = ["as_json_option", "print_table", "show"]
 
 _PIPE_WIDTH = 10_000  # nothing is wrapped or cut short for grep
 
@@ -30,12 +30,18 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    headings = [heading.upper().replace("_", " ") for heading in (rows[0] if rows else ())]
+    print_table(headings, [[_cell(value) for value in row.values()] for row in rows])
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, as wide as it needs where nobody looks at a terminal."""
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
-    for heading in rows[0] if rows else ():
-        table.add_column(heading.upper().replace("_", " "), overflow="fold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+        table.add_row(*map(Text, row))  # as it is: what looks like markup is none
     if console.is_terminal:
         console.print(table)
         return

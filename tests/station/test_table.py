@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from station.cli.table import show
+from station.table import show
 
 if TYPE_CHECKING:
     import pytest
