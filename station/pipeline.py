@@ -17,12 +17,15 @@ it fail. Every command is about one key, as a cluster demands.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
 from station.errors import ServiceUnavailable
+from station.metrics import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,20 +38,20 @@ _SECONDS = 2.0
 _IN_FLIGHT = 2
 _MAX_REQUESTS = 256
 _AT_ONCE = 64
+_SIZES = (2, 5, 10, 25, 50, 100, 250, 500, 1000)
 
-# All commands of a turn as one: a reply for each costs more CPU than the command. KEYS are the keys, and ARGV
-# holds for each its command, the number of its further arguments, and these.
+# All commands of a turn as one: a reply for each costs more CPU than the command, and so does an argument.
+# KEYS are the keys, and the one argument holds for each, in JSON, its command and what follows the key.
 _SCRIPT = """
-local replies, at = {}, 1
+local commands, replies = cjson.decode(ARGV[1]), {}
 for number, key in ipairs(KEYS) do
-  local count = tonumber(ARGV[at + 1])
-  replies[number] = redis.call(ARGV[at], key, unpack(ARGV, at + 2, at + 1 + count))
-  at = at + 2 + count
+  local command = commands[number]
+  replies[number] = redis.call(command[1], key, unpack(command, 2))
 end
 return replies
 """
 
-_Command = tuple[str, str, tuple[str | bytes | int, ...]]
+_Command = tuple[str, str, tuple[str | int, ...]]
 """A command's name, its key, and its further arguments."""
 
 
@@ -116,7 +119,7 @@ class Turn:
         self._check_open()
         return self._reads.setdefault(key, Read())
 
-    def set(self, key: str, value: str | bytes, *, seconds: int) -> None:
+    def set(self, key: str, value: str, *, seconds: int) -> None:
         """Set a value that expires after so many seconds, which Redis counts.
 
         A time of day would be by our clock: what is past by Redis's own it acknowledges and does not keep.
@@ -193,7 +196,8 @@ class Turn:
 class TurnPipeline:
     """Sends to ``redis`` what each turn of the loop asks for, when the turn is over.
 
-    A turn that Redis has not acknowledged after two seconds has failed.
+    A turn that Redis has not acknowledged after two seconds has failed. ``durations`` are the seconds until a
+    turn that was sent was acknowledged, ``sizes`` its commands, and ``failures`` is how many were not.
     """
 
     def __init__(self, redis: Redis | RedisCluster) -> None:
@@ -203,6 +207,9 @@ class TurnPipeline:
         self._turn: Turn | None = None
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self.durations = Histogram()
+        self.sizes = Histogram(_SIZES)
+        self.failures = 0
 
     def turn(self) -> Turn:
         """The turn that takes commands now."""
@@ -230,9 +237,12 @@ class TurnPipeline:
     async def _flush(self, turn: Turn) -> None:
         failure: BaseException | None = None
         try:
+            sent_at = time.monotonic()
             commands, takers = turn.begin()
+            self.sizes.observe(len(commands))
             async with asyncio.timeout_at(turn.started_at + _SECONDS):
                 replies = await self._execute(commands)
+            self.durations.observe(time.monotonic() - sent_at)
             for take, reply in zip(takers, replies, strict=False):  # the others are only acknowledgements
                 take(reply)
         except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
@@ -242,16 +252,15 @@ class TurnPipeline:
             raise
         finally:
             self._in_flight -= 1
+            self.failures += failure is not None
             turn.end(failure)
             if self._turn is not None:
                 self._send(self._turn)
 
     async def _execute(self, commands: list[_Command]) -> list[Any]:
         if self._script is not None:
-            arguments: list[str | bytes | int] = []
-            for name, _, more in commands:
-                arguments += (name, len(more), *more)
-            replies: list[Any] = await self._script([key for _, key, _ in commands], arguments)
+            arguments = orjson.dumps([(name, *more) for name, _, more in commands])
+            replies: list[Any] = await self._script([key for _, key, _ in commands], [arguments])
             return replies
         async with self._redis.pipeline(transaction=False) as pipe:
             for name, key, more in commands:

@@ -62,7 +62,11 @@ class TokenStore:
         live = _live_key(client)
         turn = self._resources.pipeline.turn()
         # for as long as the token lives, whatever the time of day: see `station.pipeline.Turn.set`
-        turn.set(_token_key(client.client_id, token.jti), orjson.dumps(detail), seconds=token.exp - token.iat)
+        turn.set(
+            _token_key(client.client_id, token.jti),
+            orjson.dumps(detail).decode(),
+            seconds=token.exp - token.iat,
+        )
         expired_until = token.iat - _MARGIN_SECONDS if self._is_due_to_clean(live, token.iat) else None
         turn.add(live, token.jti, score=token.exp, seconds=_LONGEST_LIFE, now=expired_until)
         await turn.flushed()
