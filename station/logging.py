@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line in production, readable lines elsewhere.
 
-Every record carries the id of the request it was made for. The access log holds method, path (never the
-query), status, duration, address and request id.
+Every record carries the id of the request it was made for, and that of its trace if it is traced. The access
+log holds method, path (never the query), status, duration, address and request id.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pythonjsonlogger.json import JsonFormatter
 if TYPE_CHECKING:
     from tornado.web import RequestHandler
 
-__all__ = ["configure_logging", "log_request", "request_id_context"]
+__all__ = ["configure_logging", "log_request", "request_id_context", "trace_id_context"]
+
+trace_id_context: ContextVar[str] = ContextVar("trace_id", default="")
+"""The trace that this code runs for; empty where nothing is traced."""
 
 request_id_context: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -25,7 +28,18 @@ _access_log = logging.getLogger("station.access")
 class _RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id_context.get()
+        if trace_id := trace_id_context.get():
+            record.trace_id = trace_id
         return True
+
+
+class _TextFormatter(logging.Formatter):
+    """Lines for people: with the trace id where there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        trace_id = getattr(record, "trace_id", "")
+        record.of_trace = f" trace {trace_id}" if trace_id else ""
+        return super().formatMessage(record)
 
 
 def configure_logging(env: str, level: int = logging.INFO) -> None:
@@ -37,8 +51,8 @@ def configure_logging(env: str, level: int = logging.INFO) -> None:
         fields = "%(levelname)s %(name)s %(message)s %(request_id)s"
         handler.setFormatter(JsonFormatter(fields, rename_fields=names, timestamp="time"))
     else:
-        form = "%(asctime)s %(levelname)-7s %(name)s [%(request_id).8s] %(message)s"
-        handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+        form = "%(asctime)s %(levelname)-7s %(name)s [%(request_id).8s%(of_trace)s] %(message)s"
+        handler.setFormatter(_TextFormatter(form, "%H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

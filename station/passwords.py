@@ -96,6 +96,11 @@ class PasswordHasher:
         self._dummy_salt = self.new_salt()
         self._pool = FairPool(workers, queue_size=queue_size, name="bcrypt", initializer=_lower_priority)
 
+    @property
+    def pool(self) -> FairPool:
+        """The threads that it works in."""
+        return self._pool
+
     def close(self) -> None:
         """End the threads after the jobs they are at; jobs that still wait are cancelled."""
         self._pool.close()

@@ -32,12 +32,14 @@ from station.redis_url import parse_redis_url
 from station.streams import StreamListener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from motor.motor_asyncio import AsyncIOMotorDatabase
+    from pymongo.monitoring import CommandListener
     from redis.asyncio import Redis, RedisCluster
 
     from station.config import Config
+    from station.tracing.service import Tracing
 
 __all__ = ["Resources", "open_resources"]
 
@@ -91,10 +93,11 @@ class Resources:
 
 
 @contextlib.asynccontextmanager
-async def open_resources(config: Config) -> AsyncIterator[Resources]:
+async def open_resources(config: Config, tracing: Tracing | None = None) -> AsyncIterator[Resources]:
     """Connect to the configured stores, or start the embedded engines, and close what was opened.
 
-    Raises `StartError` naming each store that cannot be reached or used.
+    Where there is ``tracing``, what is asked of them is traced. Raises `StartError` naming each store that
+    cannot be reached or used.
     """
     async with contextlib.AsyncExitStack() as stack:
         mongodb_uri, redis_url = config.mongodb_uri, config.redis_url
@@ -103,10 +106,13 @@ async def open_resources(config: Config) -> AsyncIterator[Resources]:
             mongodb_uri, redis_url = engines.mongodb_uri, engines.redis_url
         problems: list[str] = []
         streams = StreamListener()
-        mongodb = await _open_mongodb(mongodb_uri, streams, stack, problems)
+        listeners = [streams] if tracing is None else [streams, tracing.listener]
+        mongodb = await _open_mongodb(mongodb_uri, listeners, stack, problems)
         redis = await _open_redis(redis_url, stack, problems)
         if mongodb is None or redis is None:
             raise StartError(problems)
+        if tracing is not None:
+            tracing.instrument_redis(redis)
         yield Resources(secure_database(mongodb, config.mongodb_database), redis, streams)
 
 
@@ -124,7 +130,7 @@ def secure_database(
 
 
 async def _open_mongodb(
-    uri: str, streams: StreamListener, stack: contextlib.AsyncExitStack, problems: list[str]
+    uri: str, listeners: Sequence[CommandListener], stack: contextlib.AsyncExitStack, problems: list[str]
 ) -> AsyncIOMotorClient[dict[str, Any]] | None:
     mongodb: AsyncIOMotorClient[dict[str, Any]]
     try:
@@ -135,7 +141,7 @@ async def _open_mongodb(
             serverSelectionTimeoutMS=_TIMEOUT_MS,
             connectTimeoutMS=_TIMEOUT_MS,
             heartbeatFrequencyMS=_TIMEOUT_MS,
-            event_listeners=[streams],
+            event_listeners=listeners,
         )
         stack.callback(mongodb.close)
         hello = await mongodb.admin.command("hello")

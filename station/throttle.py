@@ -26,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,13 +60,15 @@ class Throttle:
     """Counts hits in Redis under ``throttle:{name}:{key}`` (no braces in the real key).
 
     ``name`` says which throttle, ``key`` whom it counts: an address, an address with a client id. A key may
-    hold any text. Every method raises `station.errors.ServiceUnavailable` when Redis does not answer.
+    hold any text. ``refusals`` are how many each throttle has refused. Every method raises
+    `station.errors.ServiceUnavailable` when Redis does not answer.
     """
 
     def __init__(self, redis: Redis | RedisCluster, pipeline: TurnPipeline | None = None) -> None:
         self._redis = redis
         self._pipeline = pipeline or TurnPipeline(redis)
         self._closed: dict[str, float] = {}
+        self.refusals: Counter[str] = Counter()
 
     async def hit(self, name: str, key: str, limit: Limit) -> None:
         """Count one; `station.errors.TooManyRequests` when that is more than the limit."""
@@ -161,6 +164,7 @@ class Admission:
             else:
                 refused = asked.hits > question.limit.limit
             if refused:
+                self._throttle.refusals[question.name] += 1
                 self._refused = _refusal(await self._throttle.expires_in_ms(key, question.limit))
                 raise self._refused
 

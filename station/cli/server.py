@@ -8,10 +8,11 @@ import gc
 import importlib
 import logging
 import signal
+import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from station.cli.port import listen
+from station.cli.port import listen, listen_for_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,19 +48,21 @@ def collect_garbage_rarely() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def serve_until_stopped(app: Application, port: Port, ready: Callable[[], None]) -> None:
+def serve_until_stopped(
+    app: Application, port: Port, ready: Callable[[], None], *, metrics_port: Port | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain; ``ready`` is called when the application listens."""
     with asyncio.Runner(loop_factory=event_loop()[1]) as runner:
-        runner.run(_serve(app, port, ready))
+        runner.run(_serve(app, port, ready, metrics_port))
 
 
-async def _serve(app: Application, port: Port, ready: Callable[[], None]) -> None:
+async def _serve(app: Application, port: Port, ready: Callable[[], None], metrics_port: Port | None) -> None:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - the runner made one
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop, task)
     with contextlib.suppress(asyncio.CancelledError):
-        async with app.lifespan():
+        async with app.lifespan(), listen_for_metrics(app, metrics_port):
             server = listen(app, port)
             collect_garbage_rarely()
             ready()
@@ -79,8 +82,9 @@ async def _drain(app: Application, server: HTTPServer) -> None:
 
     A client that keeps its connection may send the next request at the very moment at which it is closed, and
     could not know whether it was handled (RFC 9112 9.3.1). So all are read for a moment more, and each answer
-    says ``Connection: close``; what is idle then is closed. WebSockets are closed at once; answers that are
-    streamed may be finished like all others.
+    says ``Connection: close``; what is idle then is closed. On a busy machine this process may be late, so
+    what it has not read yet counts as asked. WebSockets are closed at once; answers that are streamed may be
+    finished like all others.
     """
     loop = asyncio.get_running_loop()
     deadline, quiet = loop.time() + _GRACE_SECONDS, loop.time() + _LAST_REQUESTS_SECONDS
@@ -89,13 +93,17 @@ async def _drain(app: Application, server: HTTPServer) -> None:
     app.connections.go_away()
     if running := _running():
         _log.info("waiting for %d requests to finish", len(running))
-    while loop.time() < deadline:
+    idle_polls = 0  # twice in a row: in between, what was read becomes a request
+    while idle_polls < 2 and loop.time() < deadline:
         if running := _running():
+            idle_polls = 0
             await asyncio.wait(running, timeout=deadline - loop.time())
-        elif _writing(server) or (server._connections and loop.time() < quiet):  # noqa: SLF001 - nobody else lists them
-            await asyncio.sleep(_POLL_SECONDS)
-        else:
+            continue
+        if not server._connections:  # noqa: SLF001 - nobody else lists them
             break
+        busy = loop.time() < quiet or _writing(server) or _unread(server)
+        idle_polls = 0 if busy else idle_polls + 1
+        await asyncio.sleep(_POLL_SECONDS)
     if running := _running():
         _log.warning("%d requests did not finish within %.0f s", len(running), _GRACE_SECONDS)
     await server.close_all_connections()
@@ -117,6 +125,18 @@ def _running() -> set[asyncio.Task[object]]:
 
 def _is_request(task: asyncio.Task[object]) -> bool:
     return getattr(task.get_coro(), "__qualname__", "") == "RequestHandler._execute"
+
+
+def _unread(server: HTTPServer) -> bool:
+    """Whether something came on a connection that nobody has read."""
+    return any(_has_unread(connection.stream.socket) for connection in server._connections)  # noqa: SLF001
+
+
+def _has_unread(connection: socket.socket | None) -> bool:
+    try:
+        return bool(connection and connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:  # BlockingIOError where there is nothing
+        return False
 
 
 def _writing(server: HTTPServer) -> bool:

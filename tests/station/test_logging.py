@@ -15,7 +15,7 @@ from station import hookimpl
 from station.app import Application, make_app
 from station.config import Config
 from station.handlers import BaseHandler, Route, route
-from station.logging import configure_logging, request_id_context
+from station.logging import configure_logging, request_id_context, trace_id_context
 from station.resources import Resources
 from station.security import public
 
@@ -81,6 +81,21 @@ def test_elsewhere_lines_are_for_people(env: str) -> None:
     logging.getLogger("station.notes").info("hello")
     request_id_context.reset(token)
     assert re.fullmatch(r"\d\d:\d\d:\d\d INFO    station\.notes \[01234567\] hello\n", stream.getvalue())
+
+
+def test_a_record_has_the_id_of_its_trace_if_there_is_one() -> None:
+    for env in ("production", "development"):
+        stream = configured(env)
+        logging.getLogger("station.notes").info("before")
+        assert "trace" not in stream.getvalue()
+        token = trace_id_context.set("0af7651916cd43dd8448eb211c80319c")
+        logging.getLogger("station.notes").info("within")
+        trace_id_context.reset(token)
+        if env == "production":
+            assert objects(stream)[1]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+        else:
+            line = "station.notes [- trace 0af7651916cd43dd8448eb211c80319c] within"
+            assert line in stream.getvalue()
 
 
 def test_the_level_is_kept_and_configuring_twice_is_once() -> None:
