@@ -12,8 +12,9 @@ from station.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
-__all__ = ["keep_secret", "private_directory"]
+__all__ = ["keep_secret", "private_directory", "private_file"]
 
 _SECRET_LENGTH = 32
 
@@ -40,6 +41,30 @@ def keep_secret(path: Path) -> str:
         demand = f"must hold at least {_SECRET_LENGTH} characters"
         raise ConfigError([f"{path} {demand}; remove it and Station makes a new one."])
     return secret
+
+
+@contextlib.contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file of mode 0600, which appears whole when the block ends, and not at all if that fails.
+
+    A file that was there stays until then. Raises `OSError`.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)  # the name as well
+    finally:
+        os.close(directory)
 
 
 @contextlib.contextmanager

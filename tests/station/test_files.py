@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from station.errors import ConfigError
-from station.files import keep_secret, private_directory
+from station.files import keep_secret, private_directory, private_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,3 +71,29 @@ def test_a_secret_that_was_cut_short_is_refused_and_not_repeated(tmp_path: Path,
         keep_secret(path)
     assert "short-key" not in str(refused.value)
     assert path.read_bytes() == content
+
+
+def test_a_private_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    path.write_text("before")
+    umask = os.umask(0)
+    try:
+        with private_file(path) as file:
+            file.write(b"after")
+            file.flush()
+            assert path.read_text() == "before"
+    finally:
+        os.umask(umask)
+    assert path.read_text() == "after"
+    assert mode(path) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_private_file_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    path.write_text("before")
+    with pytest.raises(RuntimeError), private_file(path) as file:  # noqa: PT012 - it fails half way
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
