@@ -60,9 +60,7 @@ class ClientAuthenticator:
         settled before that; a remembered secret leaves it to the caller, so that it costs no round trip.
         ``source`` is the address that bcrypt is done for: a flood from one keeps no other waiting.
         """
-        if self._follower.is_left_out:
-            await self._follower.catch_up()
-        self._follower.check()
+        await self._follower.catch_up()
         client_id, candidates = credentials.client_id, credentials.secrets
         now = datetime.now(UTC)
         if remembered := self._remembered(self._clients.peek(client_id), candidates, now):

@@ -32,6 +32,16 @@ async def _drop_lists(database: Any) -> None:
         await database["oauth_clients"].drop_index(name)
 
 
+async def _create_usage(database: Any) -> None:
+    usage = database["client_usage"]
+    await usage.create_index("expires_at", expireAfterSeconds=0, name="expires_at")
+    await usage.create_index([("step", 1), ("at", 1)], name="step_at")
+
+
+async def _drop_usage(database: Any) -> None:
+    await database["client_usage"].drop_indexes()
+
+
 MIGRATIONS = (
     Migration(
         id="0001-clients-and-revocations",
@@ -44,5 +54,11 @@ MIGRATIONS = (
         description="clients are listed by state, by scope and by a part of their name",
         up=_index_lists,
         down=_drop_lists,
+    ),
+    Migration(
+        id="0003-usage-of-clients",
+        description="what clients did is found by time, and forgotten",
+        up=_create_usage,
+        down=_drop_usage,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
 from plugins.oauth_m2m.decorators import client_either_authenticated
@@ -35,14 +36,15 @@ class IntrospectHandler(OAuthHandler):
         token = self.parameters.get("token")
         if token is None:
             raise InvalidRequest("The parameter token is missing.")
-        tokens = services_of(self.application).tokens
-        try:
-            found = await tokens.verify(token)
-        except InvalidToken:
-            self.write_json({"active": False})
-        else:
+        services = services_of(self.application)
+        answer: dict[str, object] = {"active": False}
+        with contextlib.suppress(InvalidToken):
+            found = await services.tokens.verify(token)
             # RFC 7662 2.2: what the caller may not know of is inactive too
-            self.write_json(tokens.describe(found) if self._may_see(found) else {"active": False})
+            if self._may_see(found):
+                services.usage.introspected(found.client_id)
+                answer = services.tokens.describe(found)
+        self.write_json(answer)
 
     def _may_see(self, token: ClientToken) -> bool:
         return token.client_id == self.caller_id or INTROSPECT in self.caller_scopes

@@ -10,7 +10,7 @@ from plugins.oauth_m2m.parameters import Parameters, parse_parameters
 from station.handlers import BaseHandler
 
 if TYPE_CHECKING:
-    from plugins.oauth_m2m.models import Client, ClientSecret
+    from plugins.oauth_m2m.models import Client, ClientSecret, ClientToken
     from station.config import ThrottleName
     from station.errors import ResponseError
     from station.throttle import Admission
@@ -35,6 +35,7 @@ class OAuthHandler(BaseHandler):
     settles: ClassVar[bool] = False
     client: Client
     client_secret: ClientSecret
+    client_token: ClientToken
     admission: Admission
     caller_id: str
     caller_scopes: frozenset[str]

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from plugins.oauth_m2m.client_handler import ClientHandler
 from plugins.oauth_m2m.decorators import client_authenticated
 from plugins.oauth_m2m.oauth_schemas import WhoAmISchema
-from station.handlers import BaseHandler, route
+from station.handlers import route
 from station.openapi import describe
 
-if TYPE_CHECKING:
-    from plugins.oauth_m2m.models import ClientToken
 
-
-class WhoAmIHandler(BaseHandler):
+class WhoAmIHandler(ClientHandler):
     """Tells a client what its token says."""
-
-    client_token: ClientToken
 
     @client_authenticated
     @describe(responses={200: WhoAmISchema})

@@ -20,7 +20,8 @@ _SECONDS = 60.0
 class ClientCache:
     """Keeps up to ``size`` clients of ``store`` for a minute, and drops what it is told has changed.
 
-    Nobody is remembered as unknown. Simultaneous readers of one client share one read.
+    Nobody is remembered as unknown. Simultaneous readers of one client share one read. ``hits`` and
+    ``misses`` count how often a client that was asked for was in memory, or not.
     """
 
     def __init__(self, store: ClientStore, *, size: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,6 +31,10 @@ class ClientCache:
         self._kept: dict[str, tuple[Client, float]] = {}
         self._client_ids: dict[str, str] = {}
         self._reads: dict[str, asyncio.Task[Client | None]] = {}
+        self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     async def find(self, client_id: str) -> Client | None:
         """The client of this id, or None; it is as it was when nothing newer had been heard of."""
@@ -37,8 +42,12 @@ class ClientCache:
 
     def peek(self, client_id: str) -> Client | None:
         """The client of this id if it is in memory."""
-        kept = self._kept.get(client_id)
-        return kept[0] if kept is not None and kept[1] > self._clock() else None
+        client = self._fresh(client_id)
+        if client is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return client
 
     async def read(self, client_id: str) -> Client | None:
         """The client of this id, or None, read from the store whatever is in memory."""
@@ -76,12 +85,16 @@ class ClientCache:
         self._kept.clear()
         self._client_ids.clear()
 
+    def _fresh(self, client_id: str) -> Client | None:
+        kept = self._kept.get(client_id)
+        return kept[0] if kept is not None and kept[1] > self._clock() else None
+
     async def _read(self, client_id: str) -> Client | None:
         this = asyncio.current_task()
         try:
             client = await self._store.find(client_id)
             if client is not None and self._reads.get(client_id) is this:
-                known = self.peek(client_id)
+                known = self._fresh(client_id)
                 if known is not None and known.id == client.id and known.version > client.version:
                     return known  # a primary that was replaced, and has not noticed, told what was
                 self._keep(client)

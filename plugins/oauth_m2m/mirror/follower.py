@@ -41,7 +41,8 @@ Watcher = Callable[[Change | None], None]
 class Follower:
     """Applies every change to the caches, in order, for as long as `following` is open.
 
-    ``max_staleness`` is how many seconds MongoDB may be silent before `check` refuses.
+    ``max_staleness`` is how many seconds MongoDB may be silent before `check` refuses. ``interruptions``
+    counts how often the change stream broke off.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class Follower:
         self._clients = clients
         self._revoked = revoked
         self._keyring = keyring
-        self._max_staleness = max_staleness
+        self.max_staleness = max_staleness
+        self.interruptions = 0
         self._clock = clock
         self._heard_at = float("-inf")
         self._counted_until = float("inf")
@@ -85,14 +87,17 @@ class Follower:
 
     def check(self) -> None:
         """`ServiceUnavailable` if MongoDB may know of revocations that this process does not."""
-        if self._clock() - self._heard_at > self._max_staleness or self.is_left_out:
+        if self.lag > self.max_staleness or self.is_left_out:
             raise ServiceUnavailable("Station cannot tell now which tokens are revoked; try again later.")
 
     async def catch_up(self) -> None:
-        """Wait for a moment while this process is left out: it hears MongoDB several times a second."""
-        deadline = self._clock() + _CATCH_UP_SECONDS
-        while self.is_left_out and self._clock() < deadline:  # noqa: ASYNC110 - time alone ends it, too
-            await asyncio.sleep(_POLL_SECONDS)
+        """As `check`, with a moment's patience for a process that is left out.
+
+        It hears MongoDB several times a second.
+        """
+        if self.is_left_out:
+            await self._counted_again()
+        self.check()
 
     def counted_until(self, moment: float) -> None:
         """Until this moment (by the clock) others count this process among those that must know a change."""
@@ -121,6 +126,11 @@ class Follower:
             await opened
             yield
 
+    async def _counted_again(self) -> None:
+        deadline = self._clock() + _CATCH_UP_SECONDS
+        while self.is_left_out and self._clock() < deadline:  # noqa: ASYNC110 - time alone ends it, too
+            await asyncio.sleep(_POLL_SECONDS)
+
     async def _follow(self, opened: asyncio.Future[None], *, load: bool) -> None:
         pause = _SHORTEST_PAUSE
         while True:
@@ -146,6 +156,7 @@ class Follower:
                     opened.set_exception(error)
                     return
                 _log.warning("the change stream broke off: %s", type(error).__name__)
+            self.interruptions += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -7,11 +7,13 @@ import contextlib
 import logging
 import time
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.models import Confirmation
 from station.background import in_background
 from station.errors import ServiceUnavailable
+from station.metrics import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from plugins.oauth_m2m.models import Change, Client, Position
     from plugins.oauth_m2m.stores import NodeStore
 
-__all__ = ["Propagation"]
+__all__ = ["KINDS", "OUTCOMES", "Propagation"]
 
 _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 0.25
 _ASK_EVERY_SECONDS = 0.005
 _HEARTBEAT_SECONDS = 1.0
+
+TOKEN_REVOKED, CLIENT_CHANGED, CLIENT_DELETED = KINDS = ("token_revoked", "client_changed", "client_deleted")
+CONFIRMED, PENDING, UNKNOWN = OUTCOMES = ("confirmed", "pending", "unknown")
 
 
 class Propagation:
@@ -36,6 +41,9 @@ class Propagation:
     Each process that serves says in Redis how far it has followed MongoDB. A change has come to all when all
     that live are past it. That takes milliseconds; after a quarter of a second the answer goes out with the
     number of those that are missing. They learn of it by the same stream, or refuse once they are stale.
+
+    ``outcomes`` counts changes by kind and by what became of them, ``durations`` are the seconds that they
+    took, and ``unannounced`` is how often Redis did not hear how far this process is.
     """
 
     def __init__(
@@ -50,22 +58,25 @@ class Propagation:
         self._serving = False
         self._announced = False
         self._others_known_at = float("-inf")
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.durations = Histogram()
+        self.unannounced = 0
         follower.watch(self._changed)
 
     async def client_changed(self, client: Client) -> Confirmation:
         """A client is as given now: changed by this process."""
         self._clients.put(client)
-        return await self._confirmed(("client", client.id, client.version))
+        return await self._confirmed(CLIENT_CHANGED, ("client", client.id, client.version))
 
     async def client_deleted(self, client: Client) -> Confirmation:
         """A client was deleted by this process."""
         self._clients.drop(client.id)
-        return await self._confirmed(("client", client.id, None))
+        return await self._confirmed(CLIENT_DELETED, ("client", client.id, None))
 
     async def token_revoked(self, jti: str) -> Confirmation:
         """A token was revoked by this process."""
         self._revoked.add(jti)
-        return await self._confirmed(("revocation", jti, None))
+        return await self._confirmed(TOKEN_REVOKED, ("revocation", jti, None))
 
     @contextlib.asynccontextmanager
     async def announcing(self, *, serving: bool) -> AsyncIterator[None]:
@@ -85,7 +96,15 @@ class Propagation:
             with contextlib.suppress(ServiceUnavailable):
                 await self._nodes.leave(self._node)
 
-    async def _confirmed(self, key: ChangeKey) -> Confirmation:
+    async def _confirmed(self, kind: str, key: ChangeKey) -> Confirmation:
+        began = time.monotonic()
+        confirmation = await self._ask(key)
+        self.durations.observe(time.monotonic() - began)
+        pending = confirmation.pending
+        self.outcomes[kind, UNKNOWN if pending is None else PENDING if pending else CONFIRMED] += 1
+        return confirmation
+
+    async def _ask(self, key: ChangeKey) -> Confirmation:
         # this process applies the change already, whatever the stream says
         position: Position | None = None
         others: dict[str, Position] | None = None
@@ -132,6 +151,7 @@ class Propagation:
         try:
             known = await self._nodes.announce(self._node, self._follower.position)
         except Exception as error:  # nothing ends the announcing
+            self.unannounced += 1
             _log.debug("this process was not announced: %s", type(error).__name__)
             return
         self._follower.counted_until(asked_at + self._nodes.LIFE_SECONDS)

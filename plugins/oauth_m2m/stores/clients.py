@@ -14,6 +14,7 @@ from plugins.oauth_m2m.models import Client, ClientPage, ClientSecret
 from station.errors import Conflict, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Collection, Mapping
 
     from plugins.oauth_m2m.models import ClientQuery
@@ -43,6 +44,12 @@ class ClientStore:
         if client is None:
             raise _not_found(client_id)
         return client
+
+    async def find_many(self, client_ids: Collection[str]) -> builtins.list[Client]:
+        """The clients of these ids, as far as they are registered."""
+        with self._resources.available():
+            found = self._collection.find({"client_id": {"$in": [*client_ids]}})
+            return [client_of(document) async for document in found]
 
     async def list(self, query: ClientQuery) -> ClientPage:
         """A page of the clients that match, by client id; `ServiceUnavailable` if that takes too long."""

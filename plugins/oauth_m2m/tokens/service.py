@@ -30,7 +30,8 @@ class TokenService:
     """Tokens for one ``issuer`` and ``audience``, signed and verified with the keys of ``keyring``.
 
     ``clients``, ``revoked`` and ``follower`` are what this process knows of MongoDB; while it may know too
-    little, `issue` and `verify` raise `ServiceUnavailable`.
+    little, `issue` and `verify` raise `ServiceUnavailable`. ``issued`` counts what was issued, and
+    ``verified`` are the tokens that are remembered.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class TokenService:
         self._propagation = propagation
         self._keyring = keyring
         self._codec = TokenCodec(keyring, issuer=issuer, audience=audience)
-        self._verified = VerifiedTokens(remembered)
+        self.verified = VerifiedTokens(remembered)
+        self.issued = 0
         self._audit = audit
         self._extensions = extensions or Extensions()
         self._issuer = issuer
@@ -115,6 +117,7 @@ class TokenService:
         except ResponseError:
             await self._tokens.withdraw(client, jti)
             raise
+        self.issued += 1
         self._audit.count("token.issued", client_id=client.client_id, secret=secret_id)
         return IssuedToken(access_token=access_token, expires_in=ttl, scopes=scopes, jti=jti)
 
@@ -125,15 +128,13 @@ class TokenService:
         client record and the revocations, both in memory. The scopes are those granted that the client still
         holds.
         """
-        if self._follower.is_left_out:
-            await self._follower.catch_up()
-        self._follower.check()
-        known = self._verified.find(token, self._keyring)
+        await self._follower.catch_up()
+        known = self.verified.find(token, self._keyring)
         if known is None:
             claims = await self._codec.decode(token)
-            known = self._verified.keep(token, claims, self._keyring)
+            known = self.verified.keep(token, claims, self._keyring)
         elif known.exp <= time.time():
-            raise InvalidToken(reasons.expired_token())
+            raise InvalidToken(reasons.expired_token(known.client_id))
         client = self._clients.peek(known.client_id)
         if client is None:
             client = await self._clients.read(known.client_id)

@@ -51,13 +51,20 @@ class VerifiedToken:
 
 
 class VerifiedTokens:
-    """Remembers up to ``size`` tokens by their SHA-256, for a minute and while the keys stay the same."""
+    """Remembers up to ``size`` tokens by their SHA-256, for a minute and while the keys stay the same.
+
+    ``hits`` and ``misses`` count how often one was asked for that was remembered, or not.
+    """
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
         self._clock = clock
         self._kept: dict[bytes, VerifiedToken] = {}
         self._version = -1
+        self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def find(self, token: str, keyring: Keyring) -> VerifiedToken | None:
         """What the token says, if that is remembered."""
@@ -65,7 +72,11 @@ class VerifiedTokens:
             self._kept.clear()
             self._version = keyring.version
         known = self._kept.get(_digest(token))
-        return known if known is not None and known.until > self._clock() else None
+        if known is not None and known.until > self._clock():
+            self.hits += 1
+            return known
+        self.misses += 1
+        return None
 
     def keep(self, token: str, claims: Mapping[str, Any], keyring: Keyring) -> VerifiedToken:
         """Remember a token that was verified with keys of ``keyring``."""
