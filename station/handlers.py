@@ -101,11 +101,13 @@ class BaseHandler(LongLivedHandler):
 
     ``max_body_size`` is how many bytes of body it reads (413 beyond); Tornado itself reads no more than
     1 MiB on any path. ``audit_action`` is what the audit calls a refusal, ``audit_client_id`` the client that
-    a refused request claims to come from. ``error_format`` tells /openapi.json what `response_error` makes.
+    a refused request claims to come from. ``error_format`` tells /openapi.json what `response_error` makes;
+    ``in_openapi`` is False for what is no part of the API, such as pages for people.
     """
 
     application: Application
     error_format: ClassVar[ErrorFormat] = PROBLEM
+    in_openapi: ClassVar[bool] = True
     max_body_size: ClassVar[int] = 64 * 1024
     audit_action: str = "request.refused"
     audit_client_id: str = ""
@@ -182,7 +184,7 @@ class BaseHandler(LongLivedHandler):
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         """Refuse NUL as well as what is not UTF-8: file systems and databases fail on it."""
-        if b"\0" in value:
+        if value and b"\0" in value:  # None is what an optional group of a route did not match
             raise HTTPError(400)
         return super().decode_argument(value, name)
 
@@ -232,7 +234,7 @@ class BaseHandler(LongLivedHandler):
         return _problem(status)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Render every error as JSON (called by Tornado)."""
+        """Render every error as `error_body` says (called by Tornado)."""
         exc_info = kwargs.get("exc_info")
         raised = exc_info[1] if exc_info else None
         error = self.response_error(raised, status_code)
@@ -243,8 +245,19 @@ class BaseHandler(LongLivedHandler):
         self.set_status(error.status)
         for name, value in error.headers.items():
             self.set_header(name, value)
-        self.set_header("Content-Type", error.content_type)
-        super().finish(json.dumps(error.body(self.request_id)))
+        content_type, body = self.error_body(error)
+        self.set_header("Content-Type", content_type)
+        super().finish(body)
+
+    def error_body(self, error: errors.ResponseError) -> tuple[str, str | bytes]:
+        """The media type and the body of an error: JSON, unless a handler is for people."""
+        return error.content_type, json.dumps(error.body(self.request_id))
+
+    def record_refusal(self, error: errors.ResponseError) -> None:
+        """Tell the audit of a refusal that is answered by something else than the error."""
+        reason = None if self.application.audit.has_recorded(error) else _refusal(error, error)
+        if reason is not None:
+            self._audit_refusal(reason, error)
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
         """Finish the answer; what Tornado's WebSocketHandler refuses in plain text is raised, and so JSON."""

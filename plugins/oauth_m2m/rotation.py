@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from plugins.oauth_m2m.models import ClientSecret, new_generation
 from plugins.oauth_m2m.secret_format import generate_secret
-from station.errors import Conflict, NotFound
+from station import clock
+from station.errors import Conflict, NotFound, PreconditionFailed
 from station.passwords import parse_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
     from plugins.oauth_m2m.mirror import Propagation
     from plugins.oauth_m2m.models import Client, SecretAddition
     from plugins.oauth_m2m.stores import ClientStore, SecretStore
@@ -51,17 +54,28 @@ class SecretService:
         self._hasher = hasher
         self._audit = audit
 
-    async def add(self, client_id: str, addition: SecretAddition) -> tuple[ClientSecret, str | None]:
+    async def add(
+        self, client_id: str, addition: SecretAddition, *, versions: Collection[int] | None = None
+    ) -> tuple[ClientSecret, str | None]:
         """Add a secret; returns it, and its text if Station generated it. It is stored by then.
 
         Raises `NotFound`, and `Conflict` for a sixth live secret and for one that the client has already.
+        Where ``versions`` are given, a client that has none of them is left alone: `PreconditionFailed`.
         """
         generated = None if addition.client_secret else generate_secret()
         plain = (addition.client_secret or generated or "").encode()
         async with self._audit.change("secret.added", target=client_id, client_id=client_id) as change:
             for _ in range(_ATTEMPTS):
-                client = await self._clients.get(client_id)
-                added = await self._add(client, plain, addition)
+                client, now = await self._clients.get(client_id), clock.now()
+                if versions is not None and client.version not in versions:
+                    raise PreconditionFailed(f"The client {client_id} has changed; look at it again.")
+                if ended := [secret.id for secret in client.secrets if not secret.is_live(now)]:
+                    # they leave first, and what is left of the client goes on
+                    left = await self._store.remove(client, ended, at=now)
+                    if left is None:
+                        continue
+                    client, versions = left, None if versions is None else {left.version}
+                added = await self._add(client, plain, addition, now)
                 if added is not None:
                     # nothing may fail from here on: the others may have ended, and nobody has this one
                     secret, changed = added
@@ -83,7 +97,7 @@ class SecretService:
             generation = new_generation() if revoke_tokens else None
             for _ in range(_ATTEMPTS):
                 client = await self._clients.get(client_id)
-                now = _now()
+                now = clock.now()
                 _check_end(client, secret_id, now, force=force)
                 changed = await self._store.remove(client, [secret_id], at=now, generation=generation)
                 if changed is not None:
@@ -94,16 +108,11 @@ class SecretService:
             raise _busy(client_id)
 
     async def _add(
-        self, client: Client, plain: bytes, addition: SecretAddition
+        self, client: Client, plain: bytes, addition: SecretAddition, now: datetime
     ) -> tuple[ClientSecret, Client] | None:
         """Add to the client as it was read: the secret and the client now; None if it changed meanwhile."""
-        now = _now()
         ends_at = addition.others_end(now)
         live = [secret for secret in client.secrets if secret.is_live(now)]
-        if ended := [secret.id for secret in client.secrets if not secret.is_live(now)]:
-            # they leave first; the client that is left is read again
-            await self._store.remove(client, ended, at=now)
-            return None
         ending = [
             dataclasses.replace(secret, expires_at=ends_at)
             for secret in live
@@ -148,9 +157,3 @@ def _check_end(client: Client, secret_id: str, now: datetime, *, force: bool) ->
 
 def _busy(client_id: str) -> Conflict:
     return Conflict(f"The client {client_id} is being changed by others all the time; try again.")
-
-
-def _now() -> datetime:
-    # MongoDB keeps milliseconds
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from station.auth.cookies import (
-    ACCESS_COOKIE,
-    REFRESH_COOKIE,
-    clear_session_cookies,
-    set_session_cookies,
-)
+from station.auth.cookies import set_session_cookies
 from station.auth.decorators import user_authenticated
 from station.auth.schemas import (
     ChangePasswordSchema,
@@ -20,6 +15,7 @@ from station.auth.schemas import (
     ResetPasswordSchema,
     UserSchema,
 )
+from station.auth.sessions import log_in, log_out, renew_session
 from station.handlers import BaseHandler, route
 from station.openapi import Response, describe
 from station.security import public
@@ -67,11 +63,7 @@ class LoginHandler(_AuthHandler):
     async def post(self) -> None:
         """Begin a session and set its cookies: 200 with the account, or 401."""
         credentials = self.load_json(LoginSchema())
-        user, tokens = await self.auth.login(
-            credentials["email"], credentials["password"], self.client_address
-        )
-        set_session_cookies(self, tokens)
-        self.write_user(user)
+        self.write_user(await log_in(self, credentials["email"], credentials["password"]))
 
 
 class RefreshHandler(_AuthHandler):
@@ -81,9 +73,7 @@ class RefreshHandler(_AuthHandler):
     @describe(responses={200: _SESSION}, errors=(401,))
     async def post(self) -> None:
         """Trade the refresh cookie for new cookies: 200 with the account, or 401."""
-        user, tokens = await self.auth.refresh(self.get_cookie(REFRESH_COOKIE, ""))
-        set_session_cookies(self, tokens)
-        self.write_user(user)
+        self.write_user(await renew_session(self))
 
 
 class LogoutHandler(_AuthHandler):
@@ -93,8 +83,7 @@ class LogoutHandler(_AuthHandler):
     @describe(responses={204: Response(headers=("Set-Cookie",))})
     async def post(self) -> None:
         """End the session of the cookies, if it lives, and clear them: 204 always."""
-        await self.auth.logout(self.get_cookie(ACCESS_COOKIE, ""), self.get_cookie(REFRESH_COOKIE, ""))
-        clear_session_cookies(self)
+        await log_out(self)
         self.set_status(204)
 
 

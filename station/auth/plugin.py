@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from station import hookimpl
+from station.auth.backup import BACKUP_RULES
 from station.auth.commands import users
 from station.auth.cookies import ACCESS_COOKIE
 from station.auth.decorators import ADMIN_KEY_HEADER
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import click
+    from prometheus_client.registry import Collector
 
     from station.app import Application
+    from station.backup import BackupRules
     from station.handlers import Route
     from station.messages import Deliver
     from station.migrations import Migration
@@ -39,8 +42,13 @@ def station_handlers() -> Sequence[Route]:
 def station_security_schemes() -> Sequence[SecurityScheme]:
     """Offer a person's session, and an operator: the key, or the session of an admin."""
     return [
-        SecurityScheme("session", openapi=_SESSION),
-        SecurityScheme("admin", openapi=_ADMIN_KEY | _SESSION, refusals=(401, 403, 429)),
+        SecurityScheme("session", openapi=_SESSION, decorator="@user_authenticated"),
+        SecurityScheme(
+            "admin",
+            openapi=_ADMIN_KEY | _SESSION,
+            refusals=(401, 403, 429),
+            decorator="@admin_authenticated",
+        ),
     ]
 
 
@@ -48,6 +56,14 @@ def station_security_schemes() -> Sequence[SecurityScheme]:
 def station_lifespan(app: Application) -> AbstractAsyncContextManager[object]:
     """Keep the `station.auth.service.AuthService` in ``app.settings["auth"]``."""
     return open_auth_service(app.config, app.resources, app.throttle, app.audit, app.messages)
+
+
+@hookimpl
+def station_metrics(app: Application) -> Sequence[Collector]:
+    """The pool of bcrypt for passwords."""
+    from station.metrics.core import BcryptCollector  # noqa: PLC0415 - see station.metrics
+
+    return [BcryptCollector("people", app.settings["auth"].pool)]
 
 
 @hookimpl
@@ -66,3 +82,9 @@ def station_migrations() -> Sequence[Migration]:
 def station_commands() -> Sequence[click.Command]:
     """Add ``station users``."""
     return [users]
+
+
+@hookimpl
+def station_backup() -> BackupRules:
+    """Sessions end with a restore."""
+    return BACKUP_RULES

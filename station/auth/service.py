@@ -7,13 +7,13 @@ import dataclasses
 import hmac
 import secrets
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from station import clock
 from station.addresses import throttle_key
 from station.auth.connections import SessionConnections
 from station.auth.errors import LoginRequired
-from station.auth.models import TokenPair, User, new_generation
+from station.auth.models import ADMIN, TokenPair, User, new_generation
 from station.auth.passwords import PasswordService, password_bytes
 from station.auth.stores import SessionStore, UserStore
 from station.auth.tokens import AccessClaims, RefreshClaims, SessionTokens
@@ -49,9 +49,9 @@ _WRONG_KEY = Reason("wrong_key", "the key was neither INTERNAL_API_KEY nor INTER
 class AuthService:
     """Registers people, logs them in and out, and says who a request comes from.
 
-    ``passwords`` is the `PasswordService` over the same stores. An ``address`` is that of the client, which
-    throttles count. Besides what each method says, all raise `station.errors.ServiceUnavailable` when a
-    store is away; nobody is let in then.
+    ``passwords`` is the `PasswordService` over the same stores, ``pool`` are the threads of bcrypt. An
+    ``address`` is that of the client, which throttles count. Besides what each method says, all raise
+    `station.errors.ServiceUnavailable` when a store is away; nobody is let in then.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class AuthService:
         passwords: PasswordService,
     ) -> None:
         self.passwords = passwords
-        self.connections = SessionConnections(self._account_of, audit)
+        self.connections = SessionConnections(self._account_of)
         self._config = config
         self._audit = audit
         self._users = users
@@ -75,6 +75,7 @@ class AuthService:
         self._tokens = tokens
         self._hasher = hasher
         self._throttle = throttle
+        self.pool = hasher.pool
         keys = (config.internal_api_key, config.internal_api_key_previous)
         self._admin_keys = [key.encode() for key in keys if key and key.strip()]
 
@@ -90,20 +91,23 @@ class AuthService:
 
     async def create_user(self, email: str, password: str, roles: Sequence[str] = ()) -> User:
         """Make an account with ``roles``; `Conflict` when the email has one."""
-        now = datetime.now(UTC)
         user = User(
             id=f"usr_{uuid.uuid4().hex}",
             email=email.lower(),
             password=await self._hasher.hash(password_bytes(password)),
             roles=tuple(roles),
             is_active=True,
-            created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),  # as MongoDB keeps it
+            created_at=clock.now(),
             generation=new_generation(),
         )
         async with self._audit.change("user.registered", target=user.id) as change:
             await self._users.add(user)
             change.after = {"email": user.email, "roles": list(user.roles)}
         return user
+
+    async def has_admin(self) -> bool:
+        """Whether any account has the role ``admin``, be it disabled."""
+        return await self._users.has_role(ADMIN)
 
     async def login(self, email: str, password: str, address: str) -> tuple[User, TokenPair]:
         """Begin a session.
@@ -163,9 +167,14 @@ class AuthService:
         except Unauthorized as error:
             error.reason = _NO_ADMIN  # a key would have done as well
             raise
+        self.check_admin(user)
+        return user
+
+    @staticmethod
+    def check_admin(user: User) -> None:
+        """Raise `Forbidden` unless the account has the role ``admin``."""
         if not user.is_admin:
             raise Forbidden("This needs the role admin.", reason=_NOT_ADMIN)
-        return user
 
     def watch(self, connection: Connection, access_token: str, *, admin: bool) -> None:
         """Close a connection that this token opened once its session has ended, or the role is gone."""

@@ -87,6 +87,10 @@ class UserStore:
         """The account with this email, which is in lower case."""
         return await self._find({"email": email})
 
+    async def has_role(self, role: str) -> bool:
+        """Whether any account has this role."""
+        return await self._find({"roles": role}) is not None
+
     async def replace_password(self, user: User, password: str) -> None:
         """Store another hash, unless the one in ``user`` was replaced in the meantime."""
         with self._available():

@@ -168,6 +168,7 @@ class NotesPlugin:
         return [
             route(r"/notes", NotesHandler),
             route(r"/notes/([^/]+)", NoteHandler),
+            route(r"/perhaps(?:/([^/]+))?", NoteHandler),
             route(r"/named/(?P<note>[^/]+)", NamedHandler),
             route(r"/fail/([a-z0-9-]+)", FailingHandler),
             route(r"/socket", EchoSocket),
@@ -410,6 +411,15 @@ async def test_path_arguments_are_utf8(wire: Wire) -> None:
     assert (answer.status, answer.json) == (200, {"note": "%zz%"})
     for path in ("/notes/%ff", "/notes/%C3", "/named/%ff", "/notes/%ED%A0%80"):
         assert_problem(await wire.fetch("GET", path), 400, "bad-request")
+
+
+@pytest.mark.gen_test
+async def test_what_is_optional_in_the_path_may_be_missing(wire: Wire) -> None:
+    answers = [await wire.fetch("GET", path) for path in ("/perhaps", "/perhaps/one")]
+    assert [(answer.status, answer.json) for answer in answers] == [
+        (200, {"note": None}),
+        (200, {"note": "one"}),
+    ]
 
 
 @pytest.mark.gen_test

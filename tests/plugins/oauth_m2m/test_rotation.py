@@ -12,7 +12,7 @@ from plugins.oauth_m2m.hashes import imported_secrets
 from plugins.oauth_m2m.models import Client, ClientSecret, SecretAddition
 from plugins.oauth_m2m.rotation import SecretService
 from plugins.oauth_m2m.stores import ClientStore, SecretStore
-from station.errors import Conflict, ServiceUnavailable
+from station.errors import Conflict, PreconditionFailed, ServiceUnavailable
 from station.passwords import parse_hash
 
 if TYPE_CHECKING:
@@ -52,6 +52,20 @@ class MovingStore(SecretStore):
         if self.moves:
             self.moves -= 1
             await self._collection.update_one({"client_id": client.client_id}, {"$inc": {"version": 1}})
+
+
+class RehashedStore(SecretStore):
+    """A hash of another cost takes the place of one before the first write, which makes no version."""
+
+    rehashed = False
+
+    async def add(
+        self, client: Client, secret: ClientSecret, *, salt: str, ends: Collection[ClientSecret]
+    ) -> Client | None:
+        if not self.rehashed:
+            self.rehashed = True
+            await self._collection.update_one({"client_id": client.client_id}, {"$set": {"salt": "other"}})
+        return await super().add(client, secret, salt=salt, ends=ends)
 
 
 @pytest.fixture
@@ -131,6 +145,35 @@ async def test_beside_an_imported_secret_there_is_no_other(
         await service.add("station-bot", SecretAddition())
     await service.end("station-bot", secrets[0].id, force=True)
     await service.add("station-bot", SecretAddition())
+
+
+@pytest.mark.gen_test
+async def test_a_secret_for_a_version_that_was_is_not_added(
+    node: Node, resources: Resources, hasher: PasswordHasher, bot: Client
+) -> None:
+    moving = make_service(node, hasher, MovingStore(resources, 1))
+    with pytest.raises(PreconditionFailed):  # it changes between the reading and the writing
+        await moving.add("station-bot", SecretAddition(), versions={bot.version})
+    service = make_service(node, hasher)
+    with pytest.raises(PreconditionFailed):
+        await service.add("station-bot", SecretAddition(), versions={bot.version})
+    with pytest.raises(PreconditionFailed):
+        await service.add("station-bot", SecretAddition(), versions=())
+    assert len((await node.clients.get("station-bot")).secrets) == 1
+    await service.add("station-bot", SecretAddition(), versions={1, 2})
+    assert len((await node.clients.get("station-bot")).secrets) == 2
+
+
+@pytest.mark.gen_test
+async def test_the_end_of_those_that_have_ended_is_no_change_by_somebody_else(
+    node: Node, resources: Resources, hasher: PasswordHasher
+) -> None:
+    salt = hasher.new_salt()
+    ended = ClientSecret("s1", await hasher.hash(b"x", salt=salt), created_at=NOON, expires_at=NOON)
+    await insert(resources, salt, ended)
+    service = make_service(node, hasher, RehashedStore(resources))
+    added, _ = await service.add("station-bot", SecretAddition(), versions={1})
+    assert (await node.clients.get("station-bot")).secrets == (added,)
 
 
 @pytest.mark.usefixtures("bot")
