@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from plugins.oauth_m2m.client_fields import is_client_secret
-from plugins.oauth_m2m.commands.impact import impact
 from plugins.oauth_m2m.commands.output import problems
 from plugins.oauth_m2m.config import OAuthM2MConfig
 from plugins.oauth_m2m.declarations import Plan, apply_step, make_plan, read_declarations
 from plugins.oauth_m2m.hashes import secret_id
+from plugins.oauth_m2m.impact import impact
 from plugins.oauth_m2m.secret_format import generate_secret
 from plugins.oauth_m2m.services import NAME, catalogue, services_of
 from station.errors import ResponseError

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins.oauth_m2m.commands.output import as_json, given, load, print_clients, show_client
+from plugins.oauth_m2m.commands.output import given, load, print_clients, show_client
 from plugins.oauth_m2m.models import ClientPage, ClientQuery
 from plugins.oauth_m2m.schemas import RegistrationSchema, client_json
 from plugins.oauth_m2m.services import services_of
+from station.table import as_json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def _registration(command: Callable[..., None]) -> Callable[..., None]:
 @oauth_clients.command()
 @_registration
 @click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")
-@as_json
+@as_json_option
 @click.pass_obj
 def register(
     boot: Boot,
@@ -78,7 +79,7 @@ def register(
 @oauth_clients.command("import")
 @_registration
 @click.option("--hash-stdin", is_flag=True, required=True, help="Read the hash from standard input.")
-@as_json
+@as_json_option
 @click.pass_obj
 def import_(
     boot: Boot,
@@ -108,7 +109,7 @@ def import_(
 @click.option("--scope", help="Those that may have this scope.")
 @click.option("--active/--disabled", "is_active", default=None, help="Those that are enabled, or not.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many.")
-@as_json
+@as_json_option
 @click.pass_obj
 def list_(
     boot: Boot, search: str, scope: str | None, is_active: bool | None, limit: int, as_json: bool
@@ -134,7 +135,7 @@ def list_(
 
 @oauth_clients.command()
 @click.argument("client_id")
-@as_json
+@as_json_option
 @click.pass_obj
 def show(boot: Boot, client_id: str, as_json: bool) -> None:
     """Show CLIENT_ID."""

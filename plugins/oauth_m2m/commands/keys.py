@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins.oauth_m2m.commands.output import print_table
 from plugins.oauth_m2m.schemas import timestamp
 from plugins.oauth_m2m.services import services_of
+from station.table import as_json_option, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["oauth_keys"]
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
 
 @click.group("oauth-keys")
 def oauth_keys() -> None:
@@ -31,7 +29,7 @@ def oauth_keys() -> None:
 
 
 @oauth_keys.command("list")
-@_as_json
+@as_json_option
 @click.pass_obj
 def list_(boot: Boot, as_json: bool) -> None:
     """List the keys that sign, will sign, or still verify."""
@@ -41,7 +39,7 @@ def list_(boot: Boot, as_json: bool) -> None:
 @oauth_keys.command()
 @click.option("--force", is_flag=True, help="Even if others may not have seen the next key yet.")
 @click.option("--yes", is_flag=True, help="Do not ask before --force.")
-@_as_json
+@as_json_option
 @click.pass_obj
 def rotate(boot: Boot, force: bool, yes: bool, as_json: bool) -> None:
     """Sign with the next key, and publish a new next one.
@@ -57,7 +55,7 @@ def rotate(boot: Boot, force: bool, yes: bool, as_json: bool) -> None:
 @oauth_keys.command()
 @click.argument("kid")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_as_json
+@as_json_option
 @click.pass_obj
 def retire(boot: Boot, kid: str, yes: bool, as_json: bool) -> None:
     """End the key KID now: every token that it signed is refused within seconds."""
@@ -67,7 +65,7 @@ def retire(boot: Boot, kid: str, yes: bool, as_json: bool) -> None:
 
 
 @oauth_keys.command()
-@_as_json
+@as_json_option
 @click.pass_obj
 def reencrypt(boot: Boot, as_json: bool) -> None:
     """Encrypt the private keys under JWT_SECRET, where JWT_SECRET_PREVIOUS still opens them."""

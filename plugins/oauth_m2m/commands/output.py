@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from marshmallow import ValidationError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from plugins.oauth_m2m.client_fields import messages_of
 from plugins.oauth_m2m.schemas import client_json
+from station.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,18 +20,14 @@ if TYPE_CHECKING:
     from plugins.oauth_m2m.models import Client, Confirmation
 
 __all__ = [
-    "as_json",
     "given",
     "lifetime",
     "load",
     "print_clients",
-    "print_table",
     "problems",
     "show_client",
     "tell",
 ]
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def load(schema: Schema, document: Mapping[str, object]) -> Any:
@@ -88,15 +82,3 @@ def print_clients(clients: Sequence[Client]) -> None:
         created = client.created_at.strftime("%Y-%m-%d %H:%M")
         rows.append((client.client_id, client.name, " ".join(client.scopes), state, created))
     print_table(("CLIENT", "NAME", "SCOPES", "STATE", "CREATED"), rows)
-
-
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, as wide as it needs where nobody looks at a terminal."""
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(*map(Text, row))  # as it is: what looks like markup is none
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=200)
-    console.print(table)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins.oauth_m2m.commands.impact import confirm, impact
-from plugins.oauth_m2m.commands.output import as_json, given, load, print_table
+from plugins.oauth_m2m.commands.impact import confirm
+from plugins.oauth_m2m.commands.output import given, load
+from plugins.oauth_m2m.impact import impact
 from plugins.oauth_m2m.schemas import SecretSchema, secret_json, secrets_json
 from plugins.oauth_m2m.services import services_of
 from station.errors import NotFound
+from station.table import as_json_option, print_table
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.models import Client, ClientSecret, SecretAddition
@@ -30,7 +32,7 @@ def secrets() -> None:
 
 @secrets.command("list")
 @click.argument("client_id")
-@as_json
+@as_json_option
 @click.pass_obj
 def list_(boot: Boot, client_id: str, as_json: bool) -> None:
     """List the secrets of CLIENT_ID, and which of them nothing seems to need any more."""
@@ -63,7 +65,7 @@ def list_(boot: Boot, client_id: str, as_json: bool) -> None:
 @click.option("--end-others-at", help="When the client's other secrets end.")
 @click.option("--end-others-in", type=int, metavar="SECONDS", help="In how many seconds they end.")
 @click.option("--yes", is_flag=True, help="Do not ask before others end.")
-@as_json
+@as_json_option
 @click.pass_obj
 def add(
     boot: Boot,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from plugins.oauth_m2m.commands.impact import confirm
-from plugins.oauth_m2m.commands.output import as_json, print_table, tell
+from plugins.oauth_m2m.commands.output import tell
 from plugins.oauth_m2m.schemas import token_json
 from plugins.oauth_m2m.services import services_of
+from station.table import as_json_option, print_table
 
 if TYPE_CHECKING:
     from plugins.oauth_m2m.models import TokenPage
@@ -28,7 +29,7 @@ def tokens() -> None:
 @tokens.command("list")
 @click.argument("client_id")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
-@as_json
+@as_json_option
 @click.pass_obj
 def list_(boot: Boot, client_id: str, limit: int, as_json: bool) -> None:
     """List the live tokens of CLIENT_ID, those that live longest first."""

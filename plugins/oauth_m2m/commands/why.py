@@ -131,7 +131,7 @@ def _of_client(client: Client, needed: Collection[str]) -> Reason | None:
 
 def _unregistered(client: Client, needed: Collection[str]) -> Reason | None:
     missing = sorted(set(needed) - set(client.scopes))
-    return reasons.unregistered(client.client_id, client.scopes, missing) if missing else None
+    return reasons.unregistered(client.client_id, missing) if missing else None
 
 
 def _in_words(security: Security) -> str:

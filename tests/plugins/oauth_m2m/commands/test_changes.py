@@ -67,6 +67,21 @@ def test_it_asks_before_scopes_are_lost_and_only_then(commands: Commands) -> Non
     ]
 
 
+def test_a_scope_is_added_to_those_it_has(commands: Commands) -> None:
+    added = commands.json("change", "station-bot", "--add-scope", "c", "--add-scope", "a", "--name", "Other")
+    assert (added["scopes"], added["name"]) == (["a", "b", "c"], "Other")
+    again = commands.json("change", "station-bot", "--add-scope", "c")
+    assert again["scopes"] == ["a", "b", "c"]
+    stale = commands.fail("change", "station-bot", "--add-scope", "d", "--if-version", "1")
+    assert stale == ["Error: The client station-bot has changed; look at it again."]
+    assert commands.run("change", "station-bot", "--scope", "a", "--add-scope", "b").exit_code == 2
+    assert commands.fail("change", "nobody", "--add-scope", "a") == [
+        "Error: No client with the id nobody is registered."
+    ]
+    assert "scopes.0" in commands.fail("change", "station-bot", "--add-scope", "a b")[0]
+    assert commands.json("show", "station-bot")["scopes"] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("command", ["disable", "delete"])
 def test_it_says_what_will_break_and_asks(commands: Commands, command: str) -> None:
     result = commands.run(command, "station-bot", stdin="n\n")

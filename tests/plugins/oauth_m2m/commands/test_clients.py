@@ -199,7 +199,11 @@ class TestImporting:
             "Error: A client with the id old-bot is registered already."
         ]
 
-    @pytest.mark.parametrize("stored", ["", "no-hash", RAW[:-1], RAW.replace("$04$", "$05$"), SECRET])
+    @pytest.mark.parametrize(
+        "stored",
+        ["", "no-hash", RAW[:-1], RAW.replace("$04$", "$05$"), SECRET],
+        ids=["nothing", "a word", "cut off", "another cost", "a secret"],
+    )
     def test_what_is_no_hash_imports_nothing(self, commands: Commands, stored: str) -> None:
         said = commands.fail("import", "old-bot", "--scope", "a", "--hash-stdin", stdin=stored)
         assert said[1].startswith("  - secretHash: ")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plugins.oauth_m2m.commands.impact import impact
+from plugins.oauth_m2m.impact import impact
 from plugins.oauth_m2m.services import services_of
 from station.errors import NotFound
 

@@ -198,10 +198,10 @@ def test_a_scope_that_the_client_or_only_the_token_lacks(bot: Bot) -> None:
         assert result.stdout.splitlines() == [
             "GET /scoped demands a client's token with bot:api bot:write.",
             "Refused: station-bot is not registered for the scope bot:write.",
-            "What would change it: station oauth-clients change station-bot --scope bot:api "
-            "--scope bot:write, then ask for a new token",
+            "What would change it: station oauth-clients change station-bot --add-scope bot:write, then ask "
+            "for a new token",
         ]
-    bot.succeed("change", "station-bot", "--scope", "bot:api", "--scope", "bot:write")
+    bot.succeed("change", "station-bot", "--add-scope", "bot:write")
     assert ask(bot, "GET", "/scoped", "--client", "station-bot").exit_code == 0
     result = ask(bot, "GET", "/scoped", "--token", token)
     assert "the token does not hold the scope bot:write" in result.stdout
