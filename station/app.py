@@ -14,32 +14,41 @@ import contextlib
 import dataclasses
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import tornado.web
 
 from station.audit import AuditLog, AuditStore
 from station.connections import Connections
 from station.errors import StartError
-from station.handlers import BaseHandler, NotFoundHandler, Route
+from station.handlers import NotFoundHandler, Route
 from station.http_server import Server
 from station.logging import log_request
 from station.messages import Messenger
+from station.metrics.requests import RequestCounts
 from station.migrations import Migrator
 from station.plugin_manager import PluginHost
 from station.resources import Resources, open_resources
+from station.route_audit import audit_routes
 from station.security import PUBLIC, Security, SecurityScheme, http_methods, security_of
 from station.throttle import Throttle
+from station.tracing import open_tracing
 from station.workers import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from tornado.httpserver import HTTPServer
     from tornado.httputil import HTTPServerRequest
+    from tornado.web import RequestHandler
 
     from station.config import Config
+    from station.handlers import BaseHandler
     from station.health import HealthCheck
+    from station.metrics.service import Metrics
+    from station.metrics.shared import SharedSnapshots
+    from station.tracing.service import Tracing
 
 __all__ = ["Application", "RouteInfo", "make_app"]
 
@@ -62,15 +71,20 @@ class Application(tornado.web.Application):
 
     Within `lifespan` it has its ``resources``, ``throttle``, ``audit`` and ``messages`` as well.
     ``serving`` is False for a command, which changes nothing that nodes share merely because it runs.
-    ``worker`` says which of several processes that serve this one is. ``connections`` are its WebSockets, and
-    the answers that it streams.
+    ``worker`` says which of several processes that serve this one is, and ``shared_metrics`` is where all of
+    them leave their numbers. ``connections`` are its WebSockets, and the answers that it streams;
+    ``requests`` counts what it has answered. Where it serves, ``metrics`` tells all that, and ``tracing``
+    makes spans if it is to.
     """
 
     resources: Resources
     throttle: Throttle
     audit: AuditLog
     messages: Messenger
+    metrics: Metrics
     health_checks: Sequence[HealthCheck] = ()
+    shared_metrics: SharedSnapshots | None = None
+    tracing: Tracing | None = None
     serving: bool = True
     worker: Worker = Worker()
 
@@ -85,7 +99,6 @@ class Application(tornado.web.Application):
         super().__init__(
             list(rules),
             default_handler_class=NotFoundHandler,
-            log_function=log_request,
             cross_origin_protection=True,
             trusted_origins=list(config.allowed_origin),
             websocket_max_message_size=_MAX_MESSAGE_SIZE,
@@ -96,6 +109,7 @@ class Application(tornado.web.Application):
         self.rules = tuple(rules)
         self.security_schemes = security_schemes
         self.connections = Connections()
+        self.requests = RequestCounts(self.rules)
         self._given_resources = resources
         self._literal_rules = _literal_rules(rules)
         self.routes = [
@@ -119,8 +133,19 @@ class Application(tornado.web.Application):
         """Find a route (called by Tornado): one without a pattern at once, which most are."""
         rule = self._literal_rules.get(request.path)
         if rule is None:
-            return super().find_handler(request, **kwargs)
-        return self.get_handler_delegate(request, rule.handler_class, rule.kwargs)
+            delegate = super().find_handler(request, **kwargs)
+        else:
+            delegate = self.get_handler_delegate(request, rule.handler_class, rule.kwargs)
+        if self.tracing is None:
+            return delegate
+        return self.tracing.follow(delegate, self.config.trusted_proxies)
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """Count a request that was answered, and log it (called by Tornado)."""
+        self.requests.note(cast("BaseHandler", handler))
+        log_request(handler)
+        if self.tracing is not None:
+            self.tracing.end(handler)
 
     def add_handlers(self, host_pattern: str, host_handlers: object) -> None:
         """Refuse: what is added past the hook ``station_handlers`` would pass by the audit."""
@@ -135,10 +160,12 @@ class Application(tornado.web.Application):
         """
         self.serving = serving
         async with contextlib.AsyncExitStack() as stack:
+            if serving and self.tracing is None and self.config.tracing == "on":
+                self.tracing = stack.enter_context(open_tracing(self.requests, self.worker))
             if self._given_resources is not None:
                 self.resources = self._given_resources
             else:
-                self.resources = await stack.enter_async_context(open_resources(self.config))
+                self.resources = await stack.enter_async_context(open_resources(self.config, self.tracing))
             self.throttle = Throttle(self.resources.redis, self.resources.pipeline)
             retention = timedelta(days=self.config.audit_retention_days)
             self.audit = AuditLog(AuditStore(self.resources, retention))
@@ -157,7 +184,16 @@ class Application(tornado.web.Application):
             offered = self.plugins.call("station_messages", app=self)
             warn = serving and self.config.production
             await stack.enter_async_context(self.messages.running(offered, warn=warn))
+            if serving:
+                self.metrics = await stack.enter_async_context(self._telling_metrics())
             yield self
+
+    def _telling_metrics(self) -> AbstractAsyncContextManager[Metrics]:
+        """Ask the plugins for what they have counted."""
+        from station.metrics.service import Metrics  # noqa: PLC0415 - see station.metrics
+
+        collectors = self.plugins.call("station_metrics", app=self)
+        return Metrics(collectors, worker=self.worker.number, shared=self.shared_metrics).publishing()
 
     def migrator(self) -> Migrator:
         """The migrations of the core and of every plugin that is on."""
@@ -184,9 +220,9 @@ def make_app(
     rules: list[Route] = []
     schemes: dict[str, SecurityScheme] = {}
     try:
-        rules += _routes(host, problems)
+        rules += _routes(config, host, problems)
         schemes |= _security_schemes(config, host, problems)
-        problems += _audit(rules, schemes)
+        problems += audit_routes(rules, schemes)
     except StartError as error:
         problems += error.problems
     if problems:
@@ -210,10 +246,12 @@ def _path(rule: Route) -> str:
     return re.sub(r"\\([^A-Za-z0-9])", r"\1", rule.regex.pattern.removesuffix("$"))
 
 
-def _routes(host: PluginHost, problems: list[str]) -> list[Route]:
+def _routes(config: Config, host: PluginHost, problems: list[str]) -> list[Route]:
+    sections = host.sections()
     routes: list[Route] = []
-    for name, own in host.call("station_handlers").items():
-        for rule in own:
+    for name in host.names:
+        settings = _settings(config, sections, name)
+        for rule in host.call_one(name, "station_handlers", settings=settings) or ():
             if isinstance(rule, Route):
                 routes.append(rule)
             else:
@@ -223,47 +261,19 @@ def _routes(host: PluginHost, problems: list[str]) -> list[Route]:
     return routes
 
 
+def _settings(config: Config, sections: Mapping[str, type], name: str) -> object:
+    """The settings of a plugin: as configured, or the defaults."""
+    return config.sections.get(name) or (sections[name]() if name in sections else None)
+
+
 def _security_schemes(config: Config, host: PluginHost, problems: list[str]) -> dict[str, SecurityScheme]:
     sections = host.sections()
     schemes: dict[str, SecurityScheme] = {}
     for name in host.names:
-        settings = config.sections.get(name) or (sections[name]() if name in sections else None)
+        settings = _settings(config, sections, name)
         own = host.call_one(name, "station_security_schemes", settings=settings, scopes=host.scopes())
         for scheme in own or ():
             if scheme.name in {PUBLIC.scheme, *schemes}:
                 problems.append(f"The plugin {name} offers the scheme {scheme.name}, which is taken already.")
             schemes[scheme.name] = scheme
     return schemes
-
-
-def _audit(rules: Sequence[Route], schemes: dict[str, SecurityScheme]) -> list[str]:
-    """Find every method that declares nothing, or what nobody offers."""
-    problems = []
-    for rule in rules:
-        handler, path = rule.handler_class, rule.regex.pattern
-        if not issubclass(handler, BaseHandler):
-            problems.append(
-                f"{handler.__qualname__} ({path}) is no BaseHandler and would answer HTML: derive it from "
-                "BaseHandler, or give the route a demand."
-            )
-        for name, method in http_methods(handler):
-            where = f"{handler.__module__}.{handler.__qualname__}.{name.lower()}"
-            security = security_of(method)
-            if security is None:
-                problems.append(
-                    f"{where} ({path}) declares neither a demand nor @public: put @public or the decorator "
-                    f"of one of {', '.join(schemes)} outermost on it."
-                )
-            elif security != PUBLIC:
-                problems += [f"{where} {refused}" for refused in _refused(security, schemes)]
-    return problems
-
-
-def _refused(security: Security, schemes: dict[str, SecurityScheme]) -> Iterator[str]:
-    """What is wrong with a demand."""
-    scheme = schemes.get(security.scheme)
-    if scheme is None:
-        yield f"demands {security.scheme}, which no plugin that is on offers."
-    elif scheme.scopes is not None:
-        for scope in sorted(security.scopes - scheme.scopes.keys()):
-            yield f"asks for the scope {scope}, which nothing declares."

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
     from station.openapi import ErrorFormat
 
-__all__ = ["PUBLIC", "Security", "SecurityScheme", "demand", "http_methods", "public", "security_of"]
+__all__ = [
+    "PUBLIC",
+    "Security",
+    "SecurityScheme",
+    "demand",
+    "enforcer_of",
+    "hides_its_demand",
+    "http_methods",
+    "public",
+    "security_of",
+]
 
 _ENFORCED = "__station_enforced__"  # on the wrapper of a method
 _DEMAND = "__station_demand__"  # on a handler class that was decorated
@@ -64,7 +74,8 @@ class SecurityScheme:
     None if any scope may be asked for; documents for everybody do not name ``private_scopes``.
 
     ``refusals`` are the statuses with which it refuses (403 is understood where scopes are asked for), and
-    ``error_format`` their JSON if it is not that of the handler's other errors.
+    ``error_format`` their JSON if it is not that of the handler's other errors. ``decorator`` is what handler
+    developers write, ``@client_authenticated``, for the audit to propose; empty if it is not for them.
     """
 
     name: str
@@ -73,6 +84,7 @@ class SecurityScheme:
     private_scopes: frozenset[str] = frozenset()
     refusals: tuple[int, ...] = (401,)
     error_format: ErrorFormat | None = None
+    decorator: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,6 +118,17 @@ def security_of(method: object) -> Security | None:
     """What a method enforces, or None if nothing was declared."""
     enforced = _enforced(method)
     return None if enforced is None else enforced.demand.security
+
+
+def enforcer_of(method: object) -> Callable[[Any, Security], Awaitable[None]] | None:
+    """The function that enforces what a method demands, or None if nothing was declared."""
+    enforced = _enforced(method)
+    return None if enforced is None else enforced.demand.enforce
+
+
+def hides_its_demand(method: object) -> bool:
+    """Whether a decorator of another kind stands above the demand, and may call the method without it."""
+    return hasattr(method, _ENFORCED) and _enforced(method) is None
 
 
 def http_methods(handler: type[RequestHandler]) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -148,7 +171,7 @@ def _protect(method: object, declared: _Demand, *, by_class: bool) -> Callable[.
         if not below.by_class:
             declared = _add_up(method.__qualname__, declared, below.demand)
         method = below.method
-    elif hasattr(method, _ENFORCED):
+    elif hides_its_demand(method):
         raise TypeError(
             f"{method.__qualname__} has another decorator above its demand, which may pass it by; "
             "put the demand above"

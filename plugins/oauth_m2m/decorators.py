@@ -11,7 +11,7 @@ from plugins.oauth_m2m.credentials import (
     read_bearer_token,
     read_client_credentials,
 )
-from plugins.oauth_m2m.errors import BearerError, InvalidClient, InvalidRequest
+from plugins.oauth_m2m.errors import BearerError, InsufficientScope, InvalidClient, InvalidRequest
 from plugins.oauth_m2m.reasons import auditable_client_id
 from plugins.oauth_m2m.scope import is_scope_token
 from plugins.oauth_m2m.services import services_of
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plugins.oauth_m2m.handlers.oauth import OAuthHandler
-    from plugins.oauth_m2m.models import ClientToken
     from station.handlers import BaseHandler
     from station.throttle import Admission
 
@@ -58,7 +57,10 @@ async def _enforce_token(handler: Any, security: Security) -> None:
         demand_scopes(caller, security.scopes)
     except BearerError as error:
         error.name_resource(services.discovery.resource_metadata)
+        if isinstance(error, InsufficientScope) and handler.application.config.env == "development":
+            error.give_hint()
         raise
+    services.usage.called(caller.client_id)
     handler.when_long_lived(services.connections.watch, token, caller, security.scopes)
 
 
@@ -130,7 +132,7 @@ async def _enforce_either(handler: OAuthHandler, security: Security) -> None:
     if parameters.get("client_secret") or parameters.get("client_assertion"):
         raise InvalidRequest("The request authenticates in more than one way.")
     await _enforce_token(handler, security)
-    caller: ClientToken = handler.client_token  # type: ignore[attr-defined] # set by _enforce_token
+    caller = handler.client_token
     handler.audit_action = f"{handler.throttle_name}.refused"
     await _admission(handler, caller.client_id).settled()
     handler.caller_id, handler.caller_scopes = caller.client_id, caller.scopes

@@ -232,9 +232,22 @@ class InsufficientScope(BearerError):
 
     status = 403
     code = "insufficient_scope"
+    hint = ""
 
     def __init__(self, needed: Sequence[str], reason: Reason | None = None) -> None:
         super().__init__(f"This needs the scope {' '.join(needed)}.", scope=needed, reason=reason)
+
+    def give_hint(self) -> None:
+        """Tell the caller as well what the operator is told: which scope is missing, and how to grant it.
+
+        In development both are one person. Elsewhere a stolen token must not learn what it could become.
+        """
+        if self.reason is not None:
+            self.hint = f"{self.reason.because}. What would change it: {self.reason.remedy}"
+
+    def body(self, request_id: str) -> dict[str, object]:
+        """The error, and in development a ``hint``."""
+        return super().body(request_id) | ({"hint": self.hint} if self.hint else {})
 
 
 def _clean(text: str) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 import click
 
 from station import __version__
-from station.cli import audit, inspection, migrate, serve
+from station.cli import audit, backup, inspection, migrate, new, serve
 from station.cli.boot import Boot
 from station.cli.group import StationGroup
 from station.demo import demo
@@ -50,9 +50,12 @@ def main(ctx: click.Context, file: Path | None) -> None:
 
 
 main.add_command(audit.audit)
+main.add_command(backup.backup)
+main.add_command(backup.restore)
 main.add_command(serve.serve)
 main.add_command(inspection.config)
 main.add_command(inspection.plugins)
 main.add_command(inspection.routes)
 main.add_command(migrate.migrate)
+main.add_command(new.new)
 main.add_command(demo)

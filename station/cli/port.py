@@ -17,16 +17,20 @@ from typing import TYPE_CHECKING
 from tornado.netutil import bind_sockets
 
 from station.errors import StartError
+from station.metrics.port import HOST as METRICS_HOST
+from station.metrics.port import metrics_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from tornado.httpserver import HTTPServer
 
     from station.app import Application
 
-__all__ = ["Port", "listen", "reserve_port"]
+__all__ = ["Port", "listen", "listen_for_metrics", "reserve_metrics_port", "reserve_port"]
 
+_ADVICE = "choose another with --host and --port, or STATION_HOST and PORT"
+_METRICS_ADVICE = "choose another with METRICS_PORT"
 _BACKLOG = 1024  # a burst waits in the kernel, which caps it at net.core.somaxconn
 
 
@@ -44,9 +48,12 @@ class Port:
 
 
 @contextlib.contextmanager
-def reserve_port(host: str, port: int) -> Iterator[Port]:
-    """Keep the port until the block ends; 0 takes a free one. Raises `StartError` if it cannot be had."""
-    with _reported(host, port), contextlib.ExitStack() as stack:
+def reserve_port(host: str, port: int, advice: str = _ADVICE) -> Iterator[Port]:
+    """Keep the port until the block ends; 0 takes a free one.
+
+    Raises `StartError`, which ends with the ``advice``, if it cannot be had.
+    """
+    with _reported(host, port, advice), contextlib.ExitStack() as stack:
         # Nobody may listen there, not even with SO_REUSEPORT: a second Station would get half of them.
         probes = [stack.enter_context(one) for one in bind_sockets(port, host)]
         addresses = [(one.family, one.getsockname()) for one in probes]
@@ -57,11 +64,37 @@ def reserve_port(host: str, port: int) -> Iterator[Port]:
         yield held
 
 
+@contextlib.contextmanager
+def reserve_metrics_port(port: int | None) -> Iterator[Port | None]:
+    """The same for the port of the metrics, if there is to be one."""
+    if port is None:
+        yield None
+        return
+    with reserve_port(METRICS_HOST, port, _METRICS_ADVICE) as held:
+        yield held
+
+
 def listen(app: Application, port: Port) -> HTTPServer:
     """Let the application listen on the port; raises `StartError` if it cannot."""
     host = app.config.host
     with _reported(host, port.number):
         return app.listen(port.number, host, reuse_port=True, backlog=_BACKLOG)
+
+
+@contextlib.asynccontextmanager
+async def listen_for_metrics(app: Application, port: Port | None) -> AsyncIterator[None]:
+    """Let every worker answer for all of them on the port of the metrics, until the block ends."""
+    if port is None:
+        yield
+        return
+    server = metrics_server(app)
+    with _reported(METRICS_HOST, port.number, _METRICS_ADVICE):
+        server.listen(port.number, METRICS_HOST, reuse_port=True, backlog=_BACKLOG)
+    try:
+        yield
+    finally:
+        server.stop()
+        await server.close_all_connections()
 
 
 def _hold(
@@ -79,13 +112,10 @@ def _hold(
 
 
 @contextlib.contextmanager
-def _reported(host: str, port: int) -> Iterator[None]:
+def _reported(host: str, port: int, advice: str = _ADVICE) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise StartError(
-            [
-                f"Station cannot listen on {host} port {port}: {error.strerror}; "
-                "choose another with --host and --port, or STATION_HOST and PORT."
-            ]
+            [f"Station cannot listen on {host} port {port}: {error.strerror}; {advice}."]
         ) from error

@@ -198,7 +198,7 @@ def test_no_plugins_are_none() -> None:
 def test_plugins_can_be_loaded_while_the_rest_is_wrong(install_plugin: InstallPlugin) -> None:
     install_plugin("fleet")
     host = load_plugins({"STATION_PLUGINS": "nonsense,fleet", "PORT": "x", "STATION_ENV": "production"})
-    assert host.names == ("auth", "health", "audit", "openapi", "fleet")
+    assert host.names == ("auth", "health", "audit", "openapi", "metrics", "fleet")
 
 
 def test_production_with_all_it_needs() -> None:
@@ -377,3 +377,20 @@ def test_sections_cannot_be_changed() -> None:
     sections: Any = load_config({}).sections
     with pytest.raises(TypeError):
         sections["other"] = 1
+
+
+def test_secrets_and_urls_come_from_files(tmp_path: Path) -> None:
+    names = ("JWT_SECRET", "INTERNAL_API_KEY_PREVIOUS", "REDIS_URL", "MONGODB_URI")
+    values = ["j" * 32, "k" * 32, "redis://a:b@redis", "mongodb://a:b@mongodb"]
+    for name, value in zip(names, values, strict=True):
+        (tmp_path / name).write_text(f"{value}\n")
+    config = load_config({f"{name}_FILE": str(tmp_path / name) for name in names})
+    found = [config.jwt_secret, config.internal_api_key_previous, config.redis_url, config.mongodb_uri]
+    assert found == values
+
+
+def test_a_file_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config({**PRODUCTION, "JWT_SECRET": "", "JWT_SECRET_FILE": str(tmp_path / "none")})
+    [problem] = raised.value.problems
+    assert problem.startswith("JWT_SECRET (by JWT_SECRET_FILE) must be in a file that Station may read")

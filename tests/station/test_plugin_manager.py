@@ -45,7 +45,7 @@ def test_plugins_come_in_order_the_core_first(install_plugin: InstallPlugin) -> 
         install_plugin(name, SCOPES % (name, name))
     extra = plugin("extra", station_scopes=lambda: {"all": "By extra"})
     host = PluginHost.load(["beta", "alpha"], extra=[extra])
-    assert host.names == ("auth", "health", "audit", "openapi", "beta", "alpha", "extra")
+    assert host.names == ("auth", "health", "audit", "openapi", "metrics", "beta", "alpha", "extra")
     assert list(host.call("station_scopes")) == ["beta", "alpha", "extra"]
     assert host.scopes() == {"beta:read": "Read", "alpha:read": "Read", "all": "By extra"}
 
@@ -76,13 +76,13 @@ def test_infos_list_what_is_on_then_what_is_off(install_plugin: InstallPlugin) -
     install_plugin("alpha", SCOPES % ("alpha", "alpha"))
     install_plugin("zeta")
     infos = PluginHost.load(["alpha"]).infos()
-    assert [info.name for info in infos][:5] == ["auth", "health", "audit", "openapi", "alpha"]
+    assert [info.name for info in infos][:6] == ["auth", "health", "audit", "openapi", "metrics", "alpha"]
     assert infos[1] == PluginInfo(
         "health", __version__, enabled=True, hooks=("station_handlers", "station_health_checks")
     )
-    assert infos[4] == PluginInfo("alpha", "1.2", enabled=True, hooks=("station_scopes",))
-    assert {info.name for info in infos[5:]} == installed_plugins().keys() - {"alpha"}
-    assert not any(info.enabled or info.hooks for info in infos[5:])
+    assert infos[5] == PluginInfo("alpha", "1.2", enabled=True, hooks=("station_scopes",))
+    assert {info.name for info in infos[6:]} == installed_plugins().keys() - {"alpha"}
+    assert not any(info.enabled or info.hooks for info in infos[6:])
 
 
 def test_everything_wrong_is_one_error(install_plugin: InstallPlugin) -> None:
@@ -144,7 +144,7 @@ def test_an_argument_that_a_hook_does_not_have_is_a_problem() -> None:
     assert problems[0].startswith("The plugin one implements a hook wrongly: ")
     assert "'colour'" in problems[0]
     assert "\n" not in problems[0]
-    assert host.names == ("auth", "health", "audit", "openapi", "two")
+    assert host.names == ("auth", "health", "audit", "openapi", "metrics", "two")
     assert host.scopes() == {"a": "A"}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path  # noqa: TC003 - hypothesis reads annotations
 from typing import Any
 
 import pytest
@@ -71,6 +72,32 @@ def test_the_environment_wins_over_the_file_and_options_over_both() -> None:
 def test_an_empty_variable_counts_as_unset() -> None:
     fleet, problems = read({"FLEET_SIZE": " ", "MOOD": ""}, {"mood": "wild"})
     assert (fleet.size, fleet.mood, problems) == (10, "wild", [])
+
+
+def test_a_secret_may_be_in_a_file_that_a_variable_names(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("  a-secret-of-a-file\n")
+    assert declared("key").variables == {"FLEET_KEY", "FLEET_KEY_FILE"}
+    assert declared("store").file_env == "FLEET_STORE_FILE"  # a URL may hold a password
+    assert declared("size").variables == {"FLEET_SIZE"}
+    fleet, problems = read({"FLEET_KEY_FILE": f"{file}\n"}, {"key": "of the table"})
+    assert (fleet.key, problems) == ("a-secret-of-a-file", [])
+    assert read({"FLEET_SIZE_FILE": str(file)})[0].size == 10
+
+
+def test_a_file_that_cannot_be_is_reported_without_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"a-secret-\xff")
+    _, [unreadable] = read({"FLEET_KEY_FILE": str(file)})
+    assert unreadable == f"FLEET_KEY (by FLEET_KEY_FILE) must be UTF-8 text in {file}. It is: Their key."
+    file.write_text(" \n")
+    _, [blank] = read({"FLEET_KEY_FILE": str(file)})
+    assert blank.startswith("FLEET_KEY (by FLEET_KEY_FILE) must be text and not blank")
+    file.unlink()
+    _, [missing] = read({"FLEET_KEY_FILE": str(file)})
+    assert f"must be in a file that Station may read: {file}: No such file or directory" in missing
+    _, [both] = read({"FLEET_KEY": "a-secret", "FLEET_KEY_FILE": str(file)})
+    assert both == "FLEET_KEY and FLEET_KEY_FILE are both set: unset one of them."
 
 
 def test_everything_wrong_is_reported_and_leaves_the_default() -> None:

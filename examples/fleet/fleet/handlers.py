@@ -10,7 +10,7 @@ from tornado.websocket import WebSocketHandler
 
 from fleet.models import Bot
 from fleet.schemas import BotSchema, FleetSchema
-from plugins.oauth_m2m import ClientToken, client_authenticated, scopes
+from plugins.oauth_m2m import ClientHandler, client_authenticated, scopes
 from station.errors import Conflict
 from station.handlers import BaseHandler, route
 from station.openapi import describe
@@ -37,10 +37,8 @@ class FleetHandler(BaseHandler):
         self.write_json(FleetSchema().dump({"bots": await fleet.list()}))
 
 
-class _ReportHandler(BaseHandler):
+class _ReportHandler(ClientHandler):
     """Takes reports."""
-
-    client_token: ClientToken
 
     async def take(self, name: str, report: Mapping[str, str]) -> tuple[Bot, bool]:
         """Keep what a bot reports; the bot, and whether it has joined."""

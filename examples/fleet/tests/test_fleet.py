@@ -8,96 +8,104 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 if TYPE_CHECKING:
-    from conftest import Machine
+    from tornado.websocket import WebSocketClientConnection
 
     from station.app import Application
+    from station.testing import BearerToken, ClientTokens, Http, RunningStation
 
 REPORT = {"status": "idle", "version": "1.0"}
 FLEET, BOT = ("GET", "/fleet"), ("PUT", "/fleet/station-bot")
 
 
-@pytest.mark.gen_test
-async def test_a_bot_joins_reports_again_and_is_listed(machine: Machine) -> None:
-    await machine.login("fleet:read", "fleet:write")
-    joined = await machine.call(*BOT, REPORT)
-    assert joined.code == 201
-    again = await machine.call(*BOT, {"status": "busy", "version": "1.1"})
-    assert again.code == 200
-    listed = await machine.call(*FLEET)
-    assert listed.code == 200
-    (bot,) = json.loads(listed.body)["bots"]
-    assert bot == json.loads(again.body)
+def test_a_bot_joins_reports_again_and_is_listed(station_http: Http, captain: BearerToken) -> None:
+    joined = station_http.request(*BOT, json=REPORT, token=captain)
+    assert joined.status == 201
+    again = station_http.request(*BOT, json={"status": "busy", "version": "1.1"}, token=captain)
+    assert again.status == 200
+    listed = station_http.request(*FLEET, token=captain)
+    assert listed.status == 200
+    (bot,) = listed.json["bots"]
+    assert bot == again.json
     assert datetime.fromisoformat(bot.pop("reportedAt")).tzinfo
     assert bot == {"name": "station-bot", "status": "busy", "version": "1.1", "reportedBy": "captain"}
 
 
-@pytest.mark.gen_test
-async def test_bots_are_listed_by_name(machine: Machine) -> None:
-    await machine.login("fleet:read", "fleet:write")
+def test_bots_are_listed_by_name(station_http: Http, captain: BearerToken) -> None:
     for name in ("zeta", "alpha"):
-        await machine.call("PUT", f"/fleet/{name}", REPORT)
-    listed = await machine.call(*FLEET)
-    assert [bot["name"] for bot in json.loads(listed.body)["bots"]] == ["alpha", "zeta"]
+        station_http.put(f"/fleet/{name}", json=REPORT, token=captain)
+    listed = station_http.request(*FLEET, token=captain)
+    assert [bot["name"] for bot in listed.json["bots"]] == ["alpha", "zeta"]
 
 
-@pytest.mark.gen_test
 @pytest.mark.parametrize(("request_line", "document"), [(FLEET, None), (BOT, REPORT)])
-async def test_without_a_token_nobody_passes(
-    machine: Machine, request_line: tuple[str, str], document: object
+def test_without_a_token_nobody_passes(
+    station_http: Http, request_line: tuple[str, str], document: object
 ) -> None:
-    answer = await machine.call(*request_line, document)
-    assert answer.code == 401
+    answer = station_http.request(*request_line, json=document)
+    assert answer.status == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
-@pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("held", "request_line", "document", "needed"),
     [("fleet:write", FLEET, None, "fleet:read"), ("fleet:read", BOT, REPORT, "fleet:write")],
 )
-async def test_each_method_needs_its_own_scope(
-    machine: Machine, held: str, request_line: tuple[str, str], document: object, needed: str
+def test_each_method_needs_its_own_scope(
+    station_http: Http,
+    client_token: ClientTokens,
+    held: str,
+    request_line: tuple[str, str],
+    document: object,
+    needed: str,
 ) -> None:
-    await machine.login(held)
-    answer = await machine.call(*request_line, document)
-    assert answer.code == 403
+    answer = station_http.request(*request_line, json=document, token=client_token(scopes=[held]))
+    assert answer.status == 403
     assert f'scope="{needed}"' in answer.headers["WWW-Authenticate"]
 
 
-@pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("changes", "field"),
     [({"status": "asleep"}, "status"), ({"version": ""}, "version"), ({"reportedBy": "me"}, "reportedBy")],
 )
-async def test_a_bad_report_is_refused_by_field(
-    machine: Machine, changes: dict[str, str], field: str
+def test_a_bad_report_is_refused_by_field(
+    station_http: Http, captain: BearerToken, changes: dict[str, str], field: str
 ) -> None:
-    await machine.login("fleet:read", "fleet:write")
-    answer = await machine.call(*BOT, REPORT | changes)
-    assert answer.code == 400
-    assert list(json.loads(answer.body)["errors"]) == [field]
-    assert json.loads((await machine.call(*FLEET)).body) == {"bots": []}
+    answer = station_http.request(*BOT, json=REPORT | changes, token=captain)
+    assert answer.status == 400
+    assert list(answer.json["errors"]) == [field]
+    assert station_http.request(*FLEET, token=captain).json == {"bots": []}
+
+
+def test_a_full_fleet_takes_no_more_but_its_own_still_report(
+    station_http: Http, captain: BearerToken
+) -> None:
+    def report(name: str) -> int:
+        return station_http.put(f"/fleet/{name}", json=REPORT, token=captain).status
+
+    assert [report(f"bot-{number}") for number in range(3)] == [201, 201, 409]
+    assert report("bot-0") == 200
+
+
+async def open_reports(station: RunningStation, name: str, token: str) -> WebSocketClientConnection:
+    url = station.url.replace("http", "ws", 1) + f"/fleet/{name}/reports"
+    return await websocket_connect(HTTPRequest(url, headers={"Authorization": f"Bearer {token}"}))
 
 
 @pytest.mark.gen_test
-async def test_a_full_fleet_takes_no_more_but_its_own_still_report(machine: Machine) -> None:
-    await machine.login("fleet:write")
-    codes = [(await machine.call("PUT", f"/fleet/bot-{number}", REPORT)).code for number in range(3)]
-    assert codes == [201, 201, 409]
-    assert (await machine.call("PUT", "/fleet/bot-0", REPORT)).code == 200
-
-
-@pytest.mark.gen_test
-async def test_a_bot_reports_over_a_websocket_until_its_token_is_revoked(machine: Machine) -> None:
-    await machine.login("fleet:read", "fleet:write")
-    socket = await machine.open("/fleet/station-bot/reports")
+async def test_a_bot_reports_over_a_websocket_until_its_token_is_revoked(
+    station_app: RunningStation, station_http: Http, captain: BearerToken
+) -> None:
+    socket = await open_reports(station_app, "station-bot", captain)
     await socket.write_message(json.dumps(REPORT))
     bot = json.loads(await socket.read_message() or "")
     assert (bot["name"], bot["status"], bot["reportedBy"]) == ("station-bot", "idle", "captain")
-    assert json.loads((await machine.call(*FLEET)).body) == {"bots": [bot]}
-    await machine.revoke()
+    assert station_http.request(*FLEET, token=captain).json == {"bots": [bot]}
+    credentials = (captain.client_id, captain.client_secret)
+    assert station_http.post("/auth/revoke", form={"token": captain}, basic=credentials).status == 200
     assert await asyncio.wait_for(socket.read_message(), 1) is None
     assert (socket.close_code, socket.close_reason) == (4401, "invalid_token")
     socket.close()
@@ -109,37 +117,42 @@ async def test_a_bot_reports_over_a_websocket_until_its_token_is_revoked(machine
     [("bot-0", "{", 1007), ("bot-0", '{"status": "asleep"}', 1007), ("bot-2", json.dumps(REPORT), 1008)],
 )
 async def test_a_message_that_cannot_be_taken_ends_the_websocket(
-    machine: Machine, name: str, message: str, code: int
+    station_app: RunningStation,
+    station_http: Http,
+    captain: BearerToken,
+    name: str,
+    message: str,
+    code: int,
 ) -> None:
-    await machine.login("fleet:write")
     for number in range(2):
-        await machine.call("PUT", f"/fleet/bot-{number}", REPORT)
-    socket = await machine.open(f"/fleet/{name}/reports")
+        station_http.put(f"/fleet/bot-{number}", json=REPORT, token=captain)
+    socket = await open_reports(station_app, name, captain)
     await socket.write_message(message)
     assert await socket.read_message() is None
     assert socket.close_code == code
     socket.close()
 
 
-@pytest.mark.gen_test
-async def test_readiness_names_the_fleet(machine: Machine) -> None:
-    answer = await machine.call("GET", "/health/ready")
-    assert json.loads(answer.body)["checks"]["fleet"] == "ok"
+def test_readiness_names_the_fleet(station_http: Http) -> None:
+    assert station_http.get("/health/ready").json["checks"]["fleet"] == "ok"
 
 
-@pytest.mark.gen_test
-async def test_the_migration_can_be_taken_back(app: Application) -> None:
-    bots = app.resources.database["fleet_bots"]
-    assert {"name", "place"} <= (await bots.index_information()).keys()
-    assert await app.migrator().down() == ["fleet/0001-bots"]
-    assert not {"name", "place"} & (await bots.index_information()).keys()
+def test_the_migration_can_be_taken_back(station_app: RunningStation) -> None:
+    async def indexes(app: Application) -> set[str]:
+        return set(await app.resources.database["fleet_bots"].index_information())
+
+    async def down(app: Application) -> list[str]:
+        return await app.migrator().down()
+
+    assert {"name", "place"} <= station_app.run(indexes)
+    assert station_app.run(down) == ["fleet/0001-bots"]
+    assert not {"name", "place"} & station_app.run(indexes)
 
 
-@pytest.mark.gen_test
-@pytest.mark.parametrize("enabled", [("oauth_m2m",)])
-async def test_switched_off_its_paths_are_not_found(machine: Machine) -> None:
-    await machine.login("fleet:read")
-    assert [(await machine.call(*FLEET)).code, (await machine.call(*BOT, REPORT)).code] == [404, 404]
+@pytest.mark.parametrize("station_plugins", [["oauth_m2m"]])
+def test_switched_off_its_paths_are_not_found(station_http: Http, captain: BearerToken) -> None:
+    answers = [station_http.request(*line, json=REPORT, token=captain) for line in (FLEET, BOT)]
+    assert [answer.status for answer in answers] == [404, 404]
 
 
 @pytest.mark.parametrize(("enabled", "imported"), [("oauth_m2m", False), ("oauth_m2m,fleet", True)])

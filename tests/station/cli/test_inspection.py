@@ -70,7 +70,7 @@ def test_plugins_lists_what_is_on_and_off(station: Station, install_plugin: Inst
     rows = {
         row["name"]: row for row in json.loads(station("plugins", "--json", STATION_PLUGINS="fleet").stdout)
     }
-    assert list(rows)[:5] == ["auth", "health", "audit", "openapi", "fleet"]
+    assert list(rows)[:6] == ["auth", "health", "audit", "openapi", "metrics", "fleet"]
     assert rows["auth"]["version"] == __version__
     assert rows["fleet"] == {"name": "fleet", "version": "1.2", "enabled": True, "hooks": ["station_scopes"]}
     assert rows["other"] == {"name": "other", "version": "1.2", "enabled": False, "hooks": []}
@@ -107,4 +107,4 @@ def station_handlers():
     assert "bot:api bot:write" in table
     result = station("routes", STATION_PLUGINS="fleet")
     assert result.exit_code == 1
-    assert "FleetHandler.get demands client, which no plugin that is on offers" in result.stderr
+    assert "on /fleet demands client, which no plugin that is on offers: add oauth_m2m to" in result.stderr

@@ -123,8 +123,9 @@ def test_the_tour_works_as_pasted_on_embedded_stores(
     data_dir = "data of/it's bot"
     with serving(working_directory, "--make-admin-key", *options, STATION_DATA_DIR=data_dir) as served:
         assert requests.get(f"{served.url}/health/ready", timeout=10).json()["status"] == "ready"
-        before = [served.line() for _ in range(3)]
+        console, *before = [served.line() for _ in range(4)]
         lines = [served.line() for _ in range(3)]
+        assert console.startswith(f"The console: {served.url}/console, as admin@localhost with the password")
         assert before == ["", "In another shell, in this directory: register a bot, get a token, call.", ""]
         pasted = subprocess.run(
             ["sh"], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=30
@@ -140,9 +141,9 @@ def test_the_tour_works_as_pasted_on_embedded_stores(
     assert log.count(f"listening on {served.url}\n") == 1
     assert log.count("the event loop is ") == 1
     assert not (working_directory / data_dir / "engines.json").exists()  # who left last has stopped them
-    for file in ("admin.key", "station-bot.secret", "jwt.secret"):
+    for file in ("admin.key", "station-bot.secret", "jwt.secret", "console.password"):
         secret = (working_directory / data_dir / file).read_text().strip()
-        assert secret not in "\n".join(lines) + log
+        assert secret not in "\n".join([console, *lines]) + log
 
 
 @pytest.fixture
