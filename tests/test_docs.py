@@ -14,7 +14,7 @@ from station.plugin_manager import PluginHost
 from station.settings import settings_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def page(name: str) -> str:
@@ -40,11 +40,11 @@ def test_every_route_is_in_the_page_about_http() -> None:
     documented = re.sub(r"\{\w+\}", "{}", page("http.md"))
     app = make_app(Config(env="test", jwt_secret="x" * 32))
     for route in app.routes:
-        path = re.sub(r"\(\[a-z0-9-\].*?\)", "{}", route.path)
+        path = re.sub(r"\(\[.*?\)", "{}", route.path)
         assert path.removesuffix("(/.*|)") in documented, path
 
 
-@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(file: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", file.read_text()):
         if "://" not in target:
