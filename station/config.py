@@ -160,6 +160,17 @@ class Config:
         default=1,
         parse=parse_workers,
     )
+    metrics_port: int | None = setting(
+        "A port of 127.0.0.1 where programs of this machine read /metrics without a key.",
+        default=None,
+        parse=integer(minimum=1, maximum=65535),
+    )
+    tracing: Literal["on", "off"] = setting(
+        "Whether requests are traced by OpenTelemetry, as the variables OTEL_* say; needs the extra tracing.",
+        env="STATION_TRACING",
+        default="off",
+        parse=choice("on", "off"),
+    )
     idle_timeout_ms: int = setting(
         "How long a connection may be idle, or take to send the headers of a request, in milliseconds.",
         env="STATION_IDLE_TIMEOUT_MS",
@@ -256,6 +267,12 @@ class Config:
         "The proxies whose X-Forwarded-For and X-Request-ID are believed (CIDR).",
         default=(),
         parse=_networks,
+    )
+    docs: Literal["on", "off"] = setting(
+        "Whether /docs shows the API reference; /openapi.json is there in any case.",
+        env="STATION_DOCS",
+        default="on",
+        parse=choice("on", "off"),
     )
     audit_retention_days: int = setting(
         "How many days the events of the audit are kept.", default=400, parse=integer(minimum=1, maximum=3650)
@@ -391,13 +408,13 @@ def _read_plugins(
 ) -> dict[str, object]:
     """Read the settings of the plugins that are on, and look for misspelt variables."""
     sections: dict[str, object] = {}
-    known = {item.env for item in settings.settings_of(Config)}
+    known = set().union(*(item.variables for item in settings.settings_of(Config)))
     for name, section in host.sections(problems).items():
         table = tables.get(name, {})
         if not isinstance(table, dict):
             problems.append(f"{name} in {_name(file)} must be a table, [{name}].")
             table = {}
-        known |= {item.env for item in settings.settings_of(section, name)}
+        known = known.union(*(item.variables for item in settings.settings_of(section, name)))
         sections[name] = settings.read_section(section, name, environ, table, problems, file=_name(file))
     problems += settings.misspelt_variables(environ, known, (f"{name.upper()}_" for name in sections))
     return sections

@@ -8,8 +8,10 @@ A section of settings is a frozen dataclass whose fields are made by `setting`::
 
 The field's name is its key in ``station.toml``. Its environment variable is the section's name, an
 underscore and the field's name in capitals (``FLEET_SIZE``); the core, which has no section, names some
-variables itself. The environment wins; an empty variable counts as unset. A parser gets the text of the
-environment or the value of the file and raises `ValueError` with the end of the sentence "SETTING must ...".
+variables itself. The environment wins; an empty variable counts as unset. A setting that is, or may hold, a
+secret can be in a file of its own, which another variable names (``JWT_SECRET_FILE``). A parser gets the text
+of the environment or the value of the file and raises `ValueError` with the end of the sentence "SETTING must
+...".
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -40,7 +43,10 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: its ``key`` in the file, its ``env`` variable, and a sentence of ``help``."""
+    """One setting: its ``key`` in the file, its ``env`` variable, and a sentence of ``help``.
+
+    ``file_env`` is the variable that names a file with its value; empty for what holds no secret.
+    """
 
     key: str
     env: str
@@ -49,6 +55,12 @@ class Setting:
     default_text: str
     secret: bool
     parse: Callable[[object], object]
+    file_env: str = ""
+
+    @property
+    def variables(self) -> set[str]:
+        """Every environment variable that is about this setting."""
+        return {self.env, self.file_env} - {""}
 
     def shown(self, value: object) -> str:
         """The value as ``station config`` prints it: secrets and passwords in URLs masked."""
@@ -75,6 +87,7 @@ def setting(
     ``default_text`` describes a default that is made at start.
     """
     declared = {"help": help, "env": env, "parse": parse, "secret": secret, "default_text": default_text}
+    declared["in_file"] = secret or not repr
     return dataclasses.field(default=default, repr=repr and not secret, metadata={_KEY: declared})
 
 
@@ -94,6 +107,7 @@ def settings_of(section: type, name: str = "") -> Iterator[Setting]:
             default_text=_default_text(field.default) if default_text is None else default_text,
             secret=declared["secret"],
             parse=declared["parse"],
+            file_env=f"{env}_FILE" if declared["in_file"] else "",
         )
 
 
@@ -123,13 +137,17 @@ def read_section(
             continue
         if environ.get(item.env, "").strip():
             source, raw = item.env, environ[item.env]
+            if environ.get(item.file_env, "").strip():
+                problems.append(f"{item.env} and {item.file_env} are both set: unset one of them.")
+        elif environ.get(item.file_env, "").strip():
+            source, raw = f"{item.env} (by {item.file_env})", Path(environ[item.file_env].strip())
         elif item.key in table:
             place = f"[{name}] {item.key}" if name else item.key
             source, raw = f"{item.env} ({place} in {file})", table[item.key]
         else:
             continue
         try:
-            values[item.key] = item.parse(raw)
+            values[item.key] = item.parse(_content(raw) if isinstance(raw, Path) else raw)
         except UnicodeEncodeError:
             problems.append(f"{source} must be UTF-8 text. It is: {item.help}")
         except ValueError as error:
@@ -202,6 +220,16 @@ def names(value: object) -> tuple[str, ...]:
         raise ValueError("be a list of names")
     "".join(value).encode()
     return tuple(dict.fromkeys(item.strip() for item in value if item.strip()))
+
+
+def _content(file: Path) -> str:
+    """What a file holds; no error repeats a part of it."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"be in a file that Station may read: {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"be UTF-8 text in {file}") from None
 
 
 def _default_text(default: object) -> str:

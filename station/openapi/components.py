@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Components", "new_spec"]
 
+_JSON = "application/json"
 _TEXT = {"type": "string"}
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {"description": "The id of the request, which is also in the log.", "schema": _TEXT},
@@ -56,7 +57,9 @@ class Components:
             "headers": self.headers(answer.headers),
         }
         if answer.schema is not None:
-            found["content"] = {"application/json": {"schema": answer.schema}}
+            found["content"] = {answer.media_type: {"schema": answer.schema}}
+        elif answer.media_type != _JSON:
+            found["content"] = {answer.media_type: {"schema": _TEXT}}
         return found
 
     def error(

@@ -54,11 +54,15 @@ PROBLEM = ErrorFormat(ProblemError.content_type, ProblemSchema)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: its JSON, None for no body, the names of headers it has, and a sentence about it."""
+    """An answer: its JSON, None for no body, the names of headers it has, and a sentence about it.
+
+    A ``media_type`` other than JSON is of a text that has no schema.
+    """
 
     schema: type[Schema] | Schema | None = None
     headers: tuple[str, ...] = ()
     description: str = ""
+    media_type: str = "application/json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ def openapi_document(
         spec.components.security_scheme(name, scheme)
     writer = _Writer(spec, schemes)
     for route in routes:
+        if not getattr(route.handler_class, "in_openapi", True):
+            continue
         try:
             writer.write(route)
         except Exception as error:

@@ -12,6 +12,7 @@ from marshmallow import EXCLUDE, Schema, fields
 
 from station import hookimpl
 from station.handlers import BaseHandler, Route, route
+from station.openapi import reference
 from station.openapi.declaration import describe
 from station.security import public
 
@@ -68,8 +69,8 @@ class OpenAPIHandler(BaseHandler):
 
 @hookimpl
 def station_handlers() -> Sequence[Route]:
-    """Route it."""
-    return [route(r"/openapi\.json", OpenAPIHandler)]
+    """Route it, and the page that is made from it."""
+    return [route(r"/openapi\.json", OpenAPIHandler), *reference.routes]
 
 
 @hookimpl
