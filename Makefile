@@ -4,11 +4,11 @@ PYTHON ?= python3
 SERVE  := .venv
 CHECK  := .venv-test
 BENCHES := .venv-bench
-CODE   := station plugins tests bench examples
+CODE   := station plugins tests bench examples docs/site
 # wildcard: git still lists a file that was deleted and not yet staged
 SOURCES := $(wildcard $(shell git ls-files -co --exclude-standard station plugins examples/fleet examples/house_rules setup.cfg pyproject.toml))
 
-.PHONY: serve test lint types pytest bench bench-lifecycle clean
+.PHONY: serve test lint types pytest docs bench bench-lifecycle clean
 
 serve: $(SERVE)/installed
 	@exec $(SERVE)/bin/station serve --make-admin-key
@@ -23,8 +23,14 @@ lint: $(CHECK)/installed
 types: $(CHECK)/installed
 	$(CHECK)/bin/mypy $(CODE)
 
+# What is broken on purpose, and what is flooded, has the machine for itself; the rest runs in parallel
 pytest: $(CHECK)/wheels
-	$(CHECK)/bin/pytest
+	$(CHECK)/bin/pytest -m alone
+	$(CHECK)/bin/pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist worksteal
+
+# The documentation as a site, in site/: a warning or a broken link fails it
+docs: $(CHECK)/installed
+	@$(CHECK)/bin/python -m docs.site
 
 # Needs wrk; takes about twelve minutes. BENCH='--quick', or what else `python -m bench --help` names.
 bench: $(BENCHES)/installed
@@ -34,7 +40,7 @@ bench-lifecycle: $(BENCHES)/installed
 	$(BENCHES)/bin/python -m bench.lifecycle
 
 clean:
-	rm -rf $(SERVE) $(CHECK) $(BENCHES) .bench build dist *.egg-info examples/*/build examples/*/*.egg-info
+	rm -rf $(SERVE) $(CHECK) $(BENCHES) .bench build dist site *.egg-info examples/*/build examples/*/*.egg-info
 
 # An editable installation, for serving and for working on Station
 $(SERVE)/installed: setup.cfg pyproject.toml constraints.txt
@@ -54,7 +60,7 @@ $(BENCHES)/installed: setup.cfg pyproject.toml constraints.txt
 $(CHECK)/installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Installing the checks into $(CHECK), once; this takes about a minute ..."
 	@$(PYTHON) -m venv $(CHECK)
-	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[embedded,fast,demo,test,lint,bench]'
+	@$(CHECK)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[embedded,fast,tracing,demo,test,lint,bench,docs]'
 	@touch $@
 
 # The tests run against the built wheels, Station's and the example plugin's

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.alone
 def test_it_measures_a_real_station() -> None:
     """The part that needs neither wrk nor the extra bench: refusals, a few of each kind."""
     command = [sys.executable, "-m", "bench", "--quick", "--only", "refusals", "--check"]

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -34,12 +35,20 @@ from redis.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 # every character that must be encoded in a URL
 PASSWORD = "a/pass?word#with@every:trap%1,"
 SENTINEL_PASSWORD = "another@one/for:sentinels"
 PATIENCE = 30.0
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the machine to these tests: what runs beside them would take the time that a bound grants."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("alone")
 
 
 def free_port() -> int:

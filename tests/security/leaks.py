@@ -4,7 +4,7 @@ The tests' HTTP client and their servers say what is secret: whatever they sent 
 a token, a password, a cookie or a key. Every log record of the run, what servers wrote to standard error, the
 audit of every test's database and the body of every error are kept, and searched for all of it when the run
 ends. A secret that was found fails the run, and is named by where it was found and a fingerprint, never
-repeated.
+repeated. Where pytest-xdist runs the tests in several processes, each searches what it has written itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import pytest
@@ -145,8 +145,24 @@ def _as_before(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or logging.getLogger().level != _EVERYTHING
 
 
+class _Findings:
+    """What all processes of the run have found, and in how much."""
+
+    def __init__(self) -> None:
+        self.leaks: set[str] = set()
+        self.secrets = self.characters = 0
+
+    def add(self, leaks: list[str], secrets: int, characters: int) -> None:
+        """Add what one process has found."""
+        self.leaks.update(leaks)
+        self.secrets += secrets
+        self.characters += characters
+
+
 LEAKS = pytest.StashKey[Leaks]()
 _LISTENER = pytest.StashKey[_Listener]()
+_FINDINGS = pytest.StashKey[_Findings]()
+_OF_A_WORKER = "leaks"
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +174,7 @@ def leaks(request: pytest.FixtureRequest) -> Leaks:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to listen."""
     config.stash[LEAKS] = Leaks()
+    config.stash[_FINDINGS] = _Findings()
     config.stash[_LISTENER] = _Listener(config.stash[LEAKS])
 
 
@@ -178,26 +195,43 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return (yield)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     """Search when all fixtures are gone, servers included; fail the run for what is found."""
     yield
-    if (
-        session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
-        and session.config.stash[LEAKS].found()
-    ):
+    if session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        return
+    run, findings = session.config.stash[LEAKS], session.config.stash[_FINDINGS]
+    found = (run.found(), *run.size())
+    findings.add(*found)
+    if hasattr(session.config, "workeroutput"):  # of pytest-xdist, which sends it on
+        session.config.workeroutput[_OF_A_WORKER] = found
+    elif findings.leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+class _Worker(Protocol):
+    """A process of pytest-xdist, as the run sees it."""
+
+    config: pytest.Config
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: _Worker) -> None:
+    """Take what a process of pytest-xdist has found; one that crashed has failed the run itself."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[_FINDINGS].add(*output.get(_OF_A_WORKER, ([], 0, 0)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was found, and where."""
-    run = config.stash[LEAKS]
-    secrets, characters = run.size()
-    if leaks := run.found():
+    findings = config.stash[_FINDINGS]
+    if findings.leaks:
         terminalreporter.section("secrets were written", red=True)
-        for leak in leaks:
+        for leak in sorted(findings.leaks):
             terminalreporter.line(leak)
-    elif secrets:
+    elif findings.secrets:
+        secrets, characters = findings.secrets, findings.characters
         terminalreporter.line(
             f"None of {secrets} secrets is in the {characters} characters that the run wrote."
         )

@@ -93,6 +93,7 @@ def test_the_secrets_of_an_exchange() -> None:
     assert "in body" not in own_words(request)
 
 
+@pytest.mark.parametrize("processes", ["0", "1"])
 @pytest.mark.parametrize(
     ("name", "body", "fails"),
     [
@@ -103,13 +104,26 @@ def test_the_secrets_of_an_exchange() -> None:
         ("nothing", "logging.getLogger('station').info('nothing')", False),
     ],
 )
-def test_a_run_that_wrote_a_secret_fails(tmp_path: Path, name: str, body: str, *, fails: bool) -> None:
+def test_a_run_that_wrote_a_secret_fails(
+    tmp_path: Path, name: str, body: str, *, processes: str, fails: bool
+) -> None:
     """A run of its own: every test in it passes, and the run does not."""
     (tmp_path / "conftest.py").write_text("")
     (tmp_path / "test_it.py").write_text(
         RUN.format(name=name, secret=SECRET, body=body.format(secret=SECRET))
     )
-    command = [sys.executable, "-m", "pytest", "-p", "leaks", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "leaks",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        processes,
+        str(tmp_path),
+    ]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent)}
     run = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert "1 passed" in run.stdout, run.stdout + run.stderr

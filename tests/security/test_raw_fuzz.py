@@ -10,6 +10,8 @@ import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -63,6 +65,20 @@ def get_token(server: Server, client_id: str) -> str:
     return str(call(server, "POST", "/auth/token", form=form)["access_token"])
 
 
+def log_in(server: Server, **person: str) -> str:
+    document: dict[str, Any] = {**person}
+    cookies = call(server, "POST", "/auth/login", **document)["cookies"]
+    return str(next(cookie.partition(";")[0] for cookie in cookies if cookie.startswith("station_access=")))
+
+
+def make_admin(server: Server, email: str, password: str) -> None:
+    command = [sys.executable, "-m", "station", "users", "create", email, "--admin", "--password-stdin"]
+    environ = {"PATH": os.environ["PATH"], "STATION_DATA_DIR": str(server.data_dir), "AUTH_BCRYPT_COST": "4"}
+    subprocess.run(
+        command, env=environ, cwd=server.data_dir, input=password, text=True, check=True, capture_output=True
+    )
+
+
 @pytest.fixture(scope="module")
 def world(fuzzed: Server, leaks: Leaks) -> World:
     for client_id in ("fuzz-bot", "right-bot"):
@@ -70,7 +86,8 @@ def world(fuzzed: Server, leaks: Leaks) -> World:
         call(fuzzed, "POST", "/oauth-clients", clientId=client_id, clientSecret=SECRET, scopes=scopes)
     person: dict[str, Any] = {"email": "ada@example.com", "password": "correct horse battery"}
     call(fuzzed, "POST", "/auth/register", **person)
-    cookies = call(fuzzed, "POST", "/auth/login", **person)["cookies"]
+    admin: dict[str, Any] = {**person, "email": "admin@example.com"}
+    make_admin(fuzzed, **admin)
     app = make_app(Config(env="test", jwt_secret="x" * 32, plugins=("oauth_m2m", "demo")))
     found = urlsplit(fuzzed.url)
     assert found.hostname
@@ -84,12 +101,14 @@ def world(fuzzed: Server, leaks: Leaks) -> World:
         secret=SECRET,
         token=get_token(fuzzed, "fuzz-bot"),
         victim="fuzz-new",
-        cookie=next(cookie.partition(";")[0] for cookie in cookies if cookie.startswith("station_access=")),
+        cookie=log_in(fuzzed, **person),
+        admin_cookie=log_in(fuzzed, **admin),
     )
-    leaks.keep(SECRET, world.token, world.cookie, person["password"])
+    leaks.keep(SECRET, world.token, world.cookie, world.admin_cookie, person["password"])
     return world
 
 
+@pytest.mark.alone
 def test_malformed_requests_are_refused_and_nothing_else(fuzzed: Server, world: World) -> None:
     numbers = [int(number) for number in ONLY.split(",") if number] or range(REQUESTS)
     report = asyncio.run(Fuzzer(world, seed=SEED, numbers=numbers).run())

@@ -17,6 +17,7 @@ _JSON = {b"application/json", b"application/problem+json"}
 _PAGE_OR_STACK = re.compile(rb"\s*<|.*Traceback \(most recent|.*File \\?\"/", re.DOTALL)
 _BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # what Tornado answers to what it cannot parse
 _PAGES = {b"/docs"}  # what people read in a browser may be HTML, when it is there
+_CONSOLE = re.compile(rb"/(auth/)?console([/?]|$)")  # ... and here errors are pages too
 
 
 class Malformed(Exception):
@@ -69,6 +70,8 @@ def what_is_wrong(answer: Answer, *, to_head: bool, path: bytes) -> str | None:
     content_type = found[1].strip().lower() if found else b""
     if content_type == b"text/html" and answer.status == 200 and path.partition(b"?")[0] in _PAGES:
         return None
+    if content_type == b"text/html" and _CONSOLE.match(path):
+        return "a stack" if b"Traceback" in answer.body else None
     if _PAGE_OR_STACK.match(answer.body) or content_type == b"text/html":
         return "HTML, or a stack"
     if answer.status >= 400 and answer.head + b"\r\n" != _BARE:

@@ -28,8 +28,24 @@ FIELDS: dict[str, dict[str, object]] = {
     "POST /oauth-clients": {"clientId": "fuzz-new", "scopes": ["bot:api"], "name": "New", "tokenTtl": 600},
     "PATCH /oauth-clients": {"scopes": ["bot:api"], "name": "Changed", "tokenTtl": 60, "isActive": True},
     "POST /oauth-clients/secrets": {"clientSecret": "s" * 40, "expiresAt": "2099-01-01T00:00:00Z"},
+    "POST /console/login": {
+        "email": "fuzz@example.com",
+        "password": "correct horse battery",
+        "next": "/console",
+    },
+    "POST /console/register": {"clientId": "fuzz-new", "scopes": "bot:api", "name": "New", "tokenTtl": "600"},
+    "POST /console/clients": {"scopes": "bot:api", "name": "Changed", "tokenTtl": "60", "version": "1"},
+    "POST /console/clients/secrets/new": {"clientSecret": "s" * 40, "endOthersIn": "3600", "version": "1"},
 }
-_FORMS = {"POST /auth/token", "POST /auth/revoke", "POST /auth/introspect"}
+_FORMS = {
+    "POST /auth/token",
+    "POST /auth/revoke",
+    "POST /auth/introspect",
+    "POST /console/login",
+    "POST /console/register",
+    "POST /console/clients",
+    "POST /console/clients/secrets/new",
+}
 _ALL_FIELDS = {name: value for fields in FIELDS.values() for name, value in fields.items()}
 _WRITES = {"POST", "PUT", "PATCH"}
 # How many requests carry credentials; fewer where each success is several writes to the disk
@@ -68,6 +84,7 @@ class World:
     token: str
     victim: str
     cookie: str
+    admin_cookie: str
 
     def credentials(self, demand: str) -> list[tuple[bytes, bytes]]:
         """The header that satisfies a demand."""
@@ -77,6 +94,8 @@ class World:
             return [(b"Authorization", b"Basic " + base64.b64encode(f"{self.bot}:{self.secret}".encode()))]
         if demand == "admin":
             return [(b"x-internal-api-key", self.admin_key.encode())]
+        if demand == "console":
+            return [(b"Cookie", self.admin_cookie.encode())]
         return [(b"Cookie", self.cookie.encode())] if demand == "session" else []
 
     def holds_credentials(self, demand: str, data: bytes) -> bool:
@@ -86,6 +105,8 @@ class World:
             return self.token[:-1].encode() in data
         if demand == "session":
             return self.cookie.partition("=")[2][:-1].encode() in data
+        if demand == "console":
+            return self.admin_cookie.partition("=")[2][:-1].encode() in data
         return demand != "admin" or self.admin_key.encode() in data
 
 
@@ -143,7 +164,7 @@ def good_request(rng: Random, world: World, target: Target) -> Request:
     path = path.replace("([a-z0-9-]{1,128})", client)
     path = re.sub(r"\([^)]*\)", lambda _: f"{rng.getrandbits(128):032x}", path)
     headers = [(b"Host", f"{world.host}:{world.port}".encode())]
-    changes = target.demand == "admin" and target.method != "GET"
+    changes = target.demand in {"admin", "console"} and target.method != "GET"
     if rng.random() < (_CHANGES if changes else _AUTHENTICATED):
         headers += world.credentials(target.demand)
     request = Request(target, target.method.encode(), path.encode(), headers)
