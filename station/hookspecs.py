@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import click
+    from prometheus_client.registry import Collector
 
     from station.app import Application
     from station.audit import Sink
+    from station.backup import BackupRules
+    from station.config import Config
     from station.handlers import Route
     from station.health import HealthCheck
     from station.messages import Deliver
@@ -42,8 +45,8 @@ def station_settings() -> type:  # type: ignore[empty-body]
 
 
 @hookspec
-def station_handlers() -> Sequence[Route]:  # type: ignore[empty-body]
-    """Return the plugin's routes, made by `station.handlers.route`."""
+def station_handlers(settings: object) -> Sequence[Route]:  # type: ignore[empty-body]
+    """Return the plugin's routes, made by `station.handlers.route`; ``settings`` are the plugin's own."""
 
 
 @hookspec
@@ -71,6 +74,16 @@ def station_lifespan(app: Application) -> AbstractAsyncContextManager[object]:  
 @hookspec
 def station_health_checks(app: Application) -> Sequence[HealthCheck]:  # type: ignore[empty-body]
     """Return the named checks that ``GET /health/ready`` runs."""
+
+
+@hookspec
+def station_metrics(app: Application) -> Sequence[Collector]:  # type: ignore[empty-body]
+    """Return collectors, as prometheus_client means them, of what ``GET /metrics`` tells.
+
+    Their ``collect`` is called twice a second where there are several workers: it reads numbers that are
+    there, and does not wait. Names begin with the plugin's, and labels hold nothing that a client chooses.
+    See `station.metrics`.
+    """
 
 
 @hookspec
@@ -105,6 +118,11 @@ def station_hookspecs() -> ModuleType:  # type: ignore[empty-body]
 @hookspec
 def station_migrations() -> Sequence[Migration]:  # type: ignore[empty-body]
     """Return the plugin's MongoDB migrations, oldest first."""
+
+
+@hookspec
+def station_backup(config: Config) -> BackupRules:  # type: ignore[empty-body]
+    """Return what a restore must end, and refuse, in the plugin's collections: see `station.backup`."""
 
 
 @hookspec

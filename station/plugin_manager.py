@@ -61,6 +61,7 @@ class PluginHost:
         from station import health  # noqa: PLC0415 - the core's own plugins import the core
         from station.audit import plugin as audit  # noqa: PLC0415
         from station.auth import plugin as auth  # noqa: PLC0415
+        from station.metrics import plugin as metrics  # noqa: PLC0415
         from station.openapi import plugin as openapi  # noqa: PLC0415
 
         found: list[str] = [] if problems is None else problems
@@ -69,6 +70,7 @@ class PluginHost:
         host._register(health, "health", found)
         host._register(audit, "audit", found)
         host._register(openapi, "openapi", found)
+        host._register(metrics, "metrics", found)
         installed = installed_plugins()
         for name in names:
             if name not in installed:

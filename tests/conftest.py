@@ -13,10 +13,12 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
@@ -28,18 +30,17 @@ from hypothesis import settings
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 
-from plugins.oauth_m2m import client_authenticated, scopes
+from plugins.oauth_m2m import ClientHandler, client_authenticated, scopes
 from plugins.oauth_m2m.config import OAuthM2MConfig
 from station import hookimpl
 from station.app import Application, make_app
 from station.config import Config
 from station.embedded import Endpoints, embedded_engines
-from station.handlers import BaseHandler, Route, route
+from station.handlers import Route, route
 from station.resources import Resources, open_resources
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
-    from pathlib import Path
 
     from leaks import Leaks
     from tornado.ioloop import IOLoop
@@ -137,19 +138,19 @@ def engine_resources(io_loop: IOLoop, config: Config) -> Iterator[Resources]:
     io_loop.run_sync(close)
 
 
-class ProbeHandler(BaseHandler):
+class ProbeHandler(ClientHandler):
     """A protected endpoint of the tests' own: GET needs bot:api, POST needs bot:write."""
 
     @client_authenticated
     @scopes("bot:api")
     async def get(self) -> None:
         """Say who calls."""
-        self.write_json({"client_id": self.client_token.client_id})  # type: ignore[attr-defined] # set by the decorator
+        self.write_json({"client_id": self.client_token.client_id})
 
     @scopes("bot:write")
     def post(self) -> None:
         """Say who calls."""
-        self.write_json({"client_id": self.client_token.client_id})  # type: ignore[attr-defined] # set by the decorator
+        self.write_json({"client_id": self.client_token.client_id})
 
 
 class ProbePlugin:
@@ -354,3 +355,21 @@ def server(tmp_path_factory: pytest.TempPathFactory, serve: Serve) -> Iterator[S
     no_throttles = {"AUTH_TOKEN_THROTTLE_LIMIT": "0", "AUTH_FAILURE_THROTTLE_LIMIT": "0"}
     with serve(tmp_path_factory.mktemp("server"), **no_throttles) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the Node.js scripts of examples/clients and what npm fetches for them."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("Node.js is missing: apt-get install nodejs npm")
+    directory = tmp_path_factory.mktemp("node")
+    for file in (Path(__file__).parents[1] / "examples" / "clients").iterdir():
+        if file.suffix in {".json", ".mjs"}:
+            shutil.copy(file, directory)
+    environ = os.environ | {"npm_config_cache": str(directory / "cache")}
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(
+        command, cwd=directory, env=environ, capture_output=True, text=True, check=False, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    return directory

@@ -17,9 +17,11 @@ ROOT = Path(__file__).parents[1]
 FOR_PLUGINS = {
     "station.hookimpl",
     "station.hookspec",
+    "station.__version__",
     "station.errors",
     "station.security",
     "station.settings",
+    "station.table",
     "station.handlers",
     "station.health",
     "station.passwords",
@@ -27,12 +29,16 @@ FOR_PLUGINS = {
     "station.keys",
     "station.audit",
     "station.background",
+    "station.clock",
+    "station.backup",
     "station.connections",
     "station.messages",
+    "station.metrics",
     "station.openapi",
     "station.migrations",
     "station.auth.user_authenticated",
     "station.auth.admin_authenticated",
+    "station.auth.sessions",
 }
 AS_TYPES_ONLY = {"station.config", "station.app", "station.resources", "station.cli"}
 
@@ -44,19 +50,34 @@ ONLY_IN = {
     "redis": {"stores", "resources", "throttle", "pipeline", "redis_client", "migrations", "audit"},
     "jwt": {"tokens", "keyring"},
     "bcrypt": {"passwords"},
+    "prometheus_client": {"metrics"},
+    "opentelemetry": {"tracing"},
 }
 
 # the layers of the plugin: a module imports only from those after it
 LAYERS = (
     {"plugin"},
-    {"commands", "handlers"},
-    {"decorators"},
+    {"commands", "handlers", "console", "metrics"},
+    {"conformance"},
+    {"decorators", "client_handler", "impact"},
     {"services"},
     {"connections"},
-    {"declarations", "authentication", "clients", "tokens", "rotation", "uses", "live_tokens"},
+    {
+        "backup",
+        "declarations",
+        "authentication",
+        "clients",
+        "tokens",
+        "rotation",
+        "uses",
+        "live_tokens",
+        "usage",
+        "processes",
+    },
     {"mirror", "memory"},
     {"keyring", "discovery", "extensions", "hookspecs"},
     {"stores"},
+    {"usage_schemas"},
     {"schemas", "answers", "oauth_schemas", "hashes", "cursors", "secret_format"},
     {"client_fields"},
     {"models", "config"},
@@ -133,6 +154,15 @@ def test_the_plugins_layers_point_one_way() -> None:
             if target[:2] == ["plugins", "oauth_m2m"] and len(target) > 2 and target[2] in layer_of:
                 same = target[2] == parts[2]
                 assert same or layer_of[parts[2]] < layer_of[target[2]], f"{module} imports {name}"
+
+
+def test_the_conformance_rules_know_nothing_of_station() -> None:
+    """The server under test may be any: names of scopes and paths are all that they take from the plugin."""
+    allowed = {f"plugins.oauth_m2m.{name}" for name in ("conformance", "discovery", "scope")}
+    for module, tree in modules("plugins/oauth_m2m/conformance"):
+        for name in [*imports(tree), *imports(tree, types=True)]:
+            ours = within(name, {"plugins", "station"})
+            assert not ours or within(name, allowed), f"{module} imports {name}"
 
 
 def test_every_module_of_the_plugin_has_a_layer() -> None:

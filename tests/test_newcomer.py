@@ -123,10 +123,24 @@ def processes(directory: Path) -> list[object]:
 
 
 def check_secrets(data_dir: Path) -> None:
-    files = [*data_dir.glob("*.key"), *data_dir.glob("*.secret")]
-    assert {file.name for file in files} == {"admin.key", "jwt.secret", "station-bot.secret"}
+    files = [file for kind in ("key", "secret", "password") for file in data_dir.glob(f"*.{kind}")]
+    names = {"admin.key", "jwt.secret", "station-bot.secret", "console.password"}
+    assert {file.name for file in files} == names
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def check_console(clone: Path, lines: list[str]) -> None:
+    """Log in as the printed line says, in the shell, and see the page that follows."""
+    (line,) = [line for line in lines if line.startswith("The console: ")]
+    url, email, read = re.findall(r"^The console: (\S+), as (\S+) with .*: (cat \S+)$", line)[0]
+    script = f"""
+        curl -sS -c .station/cookies -o /dev/null --data-urlencode email={email} \\
+            --data-urlencode "password=$({read})" {url}/login
+        curl -sS -L -b .station/cookies {url}
+        rm .station/cookies
+    """
+    assert "<h1>Clients</h1>" in bash(clone, script)
 
 
 def check_tour(clone: Path, blocks: list[str]) -> None:
@@ -151,6 +165,7 @@ def check_tour(clone: Path, blocks: list[str]) -> None:
 def test_a_newcomer_serves_and_does_the_tour(clone: Path, port: int) -> None:
     with make_serve(clone, port, signal.SIGINT) as lines:
         assert f"Station listens on http://127.0.0.1:{port}" in lines
+        check_console(clone, lines)
         registered, whoami = map(json.loads, bash(clone, "\n".join(curls(lines))).splitlines())
         assert (registered["clientId"], registered["scopes"]) == ("station-bot", ["bot:api"])
         assert (whoami["client_id"], whoami["scopes"]) == ("station-bot", ["bot:api"])
@@ -165,6 +180,7 @@ def test_a_newcomer_serves_and_does_the_tour(clone: Path, port: int) -> None:
 
     with make_serve(clone, port, signal.SIGTERM) as lines:
         assert not [line for line in lines if "Installing" in line]
+        check_console(clone, lines)
         again, whoami = map(json.loads, bash(clone, "\n".join(curls(lines))).splitlines())
         assert (again["status"], whoami["client_id"]) == (409, "station-bot")  # who came once stays
     assert processes(clone) == []

@@ -35,6 +35,19 @@ PUBLIC_ROUTES = {
     "GET /health/live",
     "GET /health/ready",
     "GET /openapi.json",
+    "GET /docs",
+    "HEAD /docs",
+    "GET /docs/([a-z0-9-]+.[a-z]+)",
+    "HEAD /docs/([a-z0-9-]+.[a-z]+)",
+    "GET /console",
+    "GET /console/login",
+    "POST /console/login",
+    "GET /auth/console",
+    "POST /auth/console",
+    "POST /auth/console/logout",
+    "GET /console/static/([a-z0-9-][a-z0-9.-]*)",
+    "HEAD /console/static/([a-z0-9-][a-z0-9.-]*)",
+    "GET /console(/.*|)",
     "GET /.well-known/oauth-authorization-server(/.*|)",
     "GET /.well-known/oauth-protected-resource(/.*|)",
     "GET /.well-known/jwks.json",
@@ -46,29 +59,30 @@ CHALLENGES = {
     "session": "Session",
     "admin": "Session",
     "client-either": "Basic",  # and Bearer for those who sent one
+    "console": "",  # pages: who is not known is sent to the login
 }
 LET_IN = 0  # that is no refusal: other tests are about it
 REFUSALS: dict[str, tuple[int, ...]] = {
-    # client, client-secret, session, admin, client-either
-    "nobody": (401, 401, 401, 401, 401),
-    "a bad token": (401, 401, 401, 401, 401),
-    "an expired token": (401, 401, 401, 401, 401),
-    "a revoked token": (401, 401, 401, 401, 401),
-    "a token of a disabled client": (401, 401, 401, 401, 401),
-    "a token without the scopes": (403, 401, 401, 401, LET_IN),  # 403 where scopes are asked for
-    "a token in the cookie": (401, 401, 401, 401, 401),
-    "a token as the admin key": (401, 401, 401, 401, 401),
-    "a wrong secret": (401, 401, 401, 401, 401),
-    "a secret of a disabled client": (401, 401, 401, 401, 401),
-    "a client's secret": (401, LET_IN, 401, 401, LET_IN),
-    "a session": (401, 401, LET_IN, 403, 401),
-    "a session that has ended": (401, 401, 401, 401, 401),
-    "a forged session": (401, 401, 401, 401, 401),
-    "a session's token as a bearer": (401, 401, 401, 401, 401),
-    "a session and a client's token": (403, 401, LET_IN, 403, LET_IN),
-    "the admin key": (401, 401, 401, LET_IN, 401),
-    "a wrong admin key": (401, 401, 401, 401, 401),
-    "an admin with a wrong key": (401, 401, LET_IN, 401, 401),
+    # client, client-secret, session, admin, client-either, console
+    "nobody": (401, 401, 401, 401, 401, 307),
+    "a bad token": (401, 401, 401, 401, 401, 307),
+    "an expired token": (401, 401, 401, 401, 401, 307),
+    "a revoked token": (401, 401, 401, 401, 401, 307),
+    "a token of a disabled client": (401, 401, 401, 401, 401, 307),
+    "a token without the scopes": (403, 401, 401, 401, LET_IN, 307),  # 403 where scopes are asked for
+    "a token in the cookie": (401, 401, 401, 401, 401, 307),
+    "a token as the admin key": (401, 401, 401, 401, 401, 307),
+    "a wrong secret": (401, 401, 401, 401, 401, 307),
+    "a secret of a disabled client": (401, 401, 401, 401, 401, 307),
+    "a client's secret": (401, LET_IN, 401, 401, LET_IN, 307),
+    "a session": (401, 401, LET_IN, 403, 401, 403),
+    "a session that has ended": (401, 401, 401, 401, 401, 307),
+    "a forged session": (401, 401, 401, 401, 401, 307),
+    "a session's token as a bearer": (401, 401, 401, 401, 401, 307),
+    "a session and a client's token": (403, 401, LET_IN, 403, LET_IN, 403),
+    "the admin key": (401, 401, 401, LET_IN, 401, 307),
+    "a wrong admin key": (401, 401, 401, 401, 401, 307),
+    "an admin with a wrong key": (401, 401, LET_IN, 401, 401, LET_IN),
 }
 
 
@@ -158,7 +172,12 @@ def faults(answer: Answer, scheme: str, sent: Mapping[str, str], expected: int) 
     found = []
     if answer.status != expected:
         found.append(f"answered {answer.status}, not {expected}")
-    if answer.headers.get("Content-Type") not in {"application/json", "application/problem+json"}:
+    if scheme == "console":
+        if answer.headers.get("Content-Type") != "text/html; charset=utf-8":
+            found.append("is no page")
+        if expected == 307 and not answer.headers["Location"].startswith("/auth/console?next=%2Fconsole"):
+            found.append(f"leads to {answer.headers['Location']}")
+    elif answer.headers.get("Content-Type") not in {"application/json", "application/problem+json"}:
         found.append("is no JSON")
     elif not isinstance(json.loads(answer.body), dict):
         found.append("is no JSON object")
@@ -189,8 +208,11 @@ async def test_every_protected_route_refuses_everybody_else(
             status = expected[columns.index(scheme)]
             if status == LET_IN or (status == 403 and scheme == "client" and not route.security.scopes):
                 continue
-            body = None if route.method == "GET" else form
+            body = None if route.method in {"GET", "HEAD"} else form
             answer = await wire.fetch(route.method, path_of(route), headers=callers[caller], form=body)
+            if route.method == "HEAD":
+                assert answer.body == b""
+                answer = dataclasses.replace(answer, body=b"{}")  # what GET answers is in the table as well
             refused += 1
             found += [
                 f"{route.method} {route.path}, {caller}: {fault}"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from marshmallow import Schema, fields
 
-from plugins.oauth_m2m import ClientToken, client_authenticated, scopes
+from plugins.oauth_m2m import ClientHandler, client_authenticated, scopes
 from station import hookimpl
-from station.handlers import BaseHandler, Route, route
+from station.handlers import Route, route
 from station.openapi import describe
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ class GreetingSchema(Schema):
 
 
 @client_authenticated
-class GreetingHandler(BaseHandler):
+class GreetingHandler(ClientHandler):
     """``/demo/greeting``."""
-
-    client_token: ClientToken
 
     @scopes("demo:read")
     @describe(responses={200: GreetingSchema})

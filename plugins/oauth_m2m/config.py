@@ -87,9 +87,24 @@ class OAuthM2MConfig:
         default=10_000,
         parse=integer(minimum=1, maximum=10_000_000),
     )
+    usage_retention_days: int = setting(
+        "For how many days it is kept by the hour what each client was issued and refused, and how many "
+        "calls it made. By five minutes that is kept for two days.",
+        default=30,
+        parse=integer(minimum=1, maximum=3650),
+    )
+    hints_except: tuple[str, ...] = setting(
+        "The clients that no hint names, such as those whose tokens are used where Station cannot see it: at "
+        "resource servers that verify signatures themselves.",
+        default=(),
+        parse=names,
+    )
     revocation_max_staleness_ms: int = setting(
         "For how many milliseconds MongoDB may be silent before protected handlers answer 503: for so long a "
         "process that is cut off may accept a token that was revoked elsewhere.",
         default=15_000,
         parse=integer(minimum=1000, maximum=600_000),
+    )
+    console: str = setting(
+        "Whether the console is served at /console: on or off.", default="on", parse=choice("on", "off")
     )

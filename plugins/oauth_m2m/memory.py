@@ -34,7 +34,11 @@ _NO_SECRET = ""
 
 
 class SecretMemory:
-    """Remembers up to ``size`` secrets for an hour, and generated ones in ``store`` for a week."""
+    """Remembers up to ``size`` secrets for an hour, and generated ones in ``store`` for a week.
+
+    ``hits`` counts secrets that the first level knew, ``recalled`` those that the second level knew, and
+    ``misses`` those that neither did, which cost a bcrypt.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,10 @@ class SecretMemory:
         self._key = secrets.token_bytes(32)
         self._stored_key = derive_key(jwt_secret, "secret memory")
         self._known: dict[bytes, float] = {}
+        self.hits = self.recalled = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def find(
         self, client_id: str, candidates: Sequence[bytes], live: Sequence[ClientSecret]
@@ -59,6 +67,7 @@ class SecretMemory:
         for candidate in candidates:
             for secret in live:
                 if self._known.get(_digest(self._key, client_id, candidate, secret.hash), now) > now:
+                    self.hits += 1
                     return secret
         return None
 
@@ -66,6 +75,16 @@ class SecretMemory:
         self, client_id: str, candidates: Sequence[bytes], live: Sequence[ClientSecret]
     ) -> ClientSecret | None:
         """As `find`, of the second level. Redis is asked alike for whoever has no live secret at all."""
+        secret = await self._recall(client_id, candidates, live)
+        if secret is None:
+            self.misses += 1
+        else:
+            self.recalled += 1
+        return secret
+
+    async def _recall(
+        self, client_id: str, candidates: Sequence[bytes], live: Sequence[ClientSecret]
+    ) -> ClientSecret | None:
         hashes = [secret.hash for secret in live] or [_NO_SECRET]
         pairs = [
             (place, candidate)

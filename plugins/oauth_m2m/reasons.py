@@ -120,9 +120,9 @@ def malformed_claims() -> Reason:
     )
 
 
-def expired_token() -> Reason:
+def expired_token(client_id: str) -> Reason:
     """The token has expired."""
-    return Reason("expired", "the token has expired", _NEW_TOKEN)
+    return Reason("expired", "the token has expired", _NEW_TOKEN, client_id)
 
 
 def revoked(client_id: str) -> Reason:
@@ -153,24 +153,28 @@ def deleted(client_id: str) -> Reason:
 
 def lacks_scopes(client_id: str, needed: Sequence[str]) -> Reason:
     """The token does not hold the scopes that a handler demands."""
-    missing = " ".join(needed)
+    missing, grant = " ".join(needed), _grant(client_id, needed)
     return Reason(
         "scope",
         f"the token does not hold the scope {missing}, or {client_id} has lost it",
-        f"register {client_id} for it if it is not, then ask for a new token with scope={missing}",
+        f"{grant}, if it is not registered for it, then {_NEW_TOKEN} with scope={missing}",
         client_id,
     )
 
 
-def unregistered(client_id: str, registered: Sequence[str], missing: Sequence[str]) -> Reason:
+def unregistered(client_id: str, missing: Sequence[str]) -> Reason:
     """The client is not registered for the scopes that a handler demands."""
-    options = " ".join(f"--scope {scope}" for scope in (*registered, *missing))
     return Reason(
         "scope",
         f"{client_id} is not registered for the scope {' '.join(missing)}",
-        f"{_COMMAND} change {client_id} {options}, then ask for a new token",
+        f"{_grant(client_id, missing)}, then {_NEW_TOKEN}",
         client_id,
     )
+
+
+def _grant(client_id: str, missing: Sequence[str]) -> str:
+    """The command that registers the client for more scopes."""
+    return " ".join([_COMMAND, "change", client_id, *(f"--add-scope {scope}" for scope in missing)])
 
 
 def not_registered(registered: Sequence[str]) -> Reason:
@@ -179,7 +183,7 @@ def not_registered(registered: Sequence[str]) -> Reason:
     return Reason(
         "scope",
         f"the client asked for more than it is registered for, which is {scopes}",
-        f"{_COMMAND} change ID --scope with all that it shall have, or ask for less",
+        f"{_COMMAND} change ID --add-scope with what it shall have besides, or ask for less",
     )
 
 

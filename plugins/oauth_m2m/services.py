@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from plugins.oauth_m2m.authentication import ClientAuthenticator
@@ -16,17 +17,22 @@ from plugins.oauth_m2m.keyring import Keyring
 from plugins.oauth_m2m.live_tokens import LiveTokenService
 from plugins.oauth_m2m.memory import SecretMemory
 from plugins.oauth_m2m.mirror import ClientCache, Follower, Propagation, RevokedTokens
+from plugins.oauth_m2m.processes import Processes
 from plugins.oauth_m2m.rotation import SecretService
 from plugins.oauth_m2m.stores import (
     ChangeStore,
     ClientStore,
+    HintStore,
     KeyStore,
     MemoryStore,
     NodeStore,
+    ProcessStore,
     SecretStore,
     TokenStore,
+    UsageStore,
 )
 from plugins.oauth_m2m.tokens import TokenService
+from plugins.oauth_m2m.usage import HintService, UsageCounter, UsageReports
 from plugins.oauth_m2m.uses import SecretUses
 from station.passwords import PasswordHasher
 
@@ -57,6 +63,15 @@ class Services:
     keyring: Keyring
     follower: Follower
     discovery: Discovery
+    cache: ClientCache
+    revoked: RevokedTokens
+    memory: SecretMemory
+    propagation: Propagation
+    hasher: PasswordHasher
+    usage: UsageCounter
+    reports: UsageReports
+    hints: HintService
+    processes: Processes
 
 
 def services_of(app: TornadoApplication) -> Services:
@@ -96,6 +111,7 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
     memory = SecretMemory(MemoryStore(app.resources), jwt_secret=config.jwt_secret, size=settings.cache_size)
     declared = app.plugins.scopes()
     secret_store = SecretStore(app.resources)
+    usage_store = UsageStore(app.resources, retention=timedelta(days=settings.usage_retention_days))
     tokens = TokenService(
         token_store,
         clients=cache,
@@ -127,13 +143,29 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
         uses=SecretUses(secret_store),
         tokens=tokens,
         live_tokens=LiveTokenService(store, token_store, propagation=propagation, audit=app.audit),
-        connections=LongLivedConnections(tokens, clients=cache, follower=follower, audit=app.audit),
+        connections=LongLivedConnections(tokens, clients=cache, follower=follower),
         keyring=keyring,
         follower=follower,
         discovery=discovery(
             config.issuer, config.audience, settings, {**declared, **(settings.scopes or {})}
         ),
+        cache=cache,
+        revoked=revoked,
+        memory=memory,
+        propagation=propagation,
+        hasher=hasher,
+        usage=UsageCounter(usage_store, cache, store),
+        reports=UsageReports(usage_store),
+        hints=HintService(
+            usage_store,
+            HintStore(app.resources),
+            store,
+            token_ttl=settings.token_ttl,
+            excepted=settings.hints_except,
+        ),
+        processes=Processes(ProcessStore(app.resources), app, follower=follower, hasher=hasher),
     )
+    app.audit.watch_refusals(services.usage.note_refusal)
     try:
         await keyring.open(serving=app.serving)
         async with (
@@ -142,6 +174,9 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
             propagation.announcing(serving=app.serving),
             services.connections.watching(),
             services.uses.noting(),
+            services.usage.counting(),
+            services.hints.watching(serving=app.serving),
+            services.processes.announcing(serving=app.serving),
         ):
             yield services
     finally:

@@ -262,7 +262,10 @@ class TestRefusals:
         assert await reason(None) == "missing"
         assert await reason("rubbish") == "malformed"
         assert await reason(signed("another-signing-secret-for-the-tests-0123456789")) == "signature"
-        assert await reason(signed(exp=claims["iat"] - 1, iat=claims["iat"] - 60)) == "expired"
+        expired = signed(exp=claims["iat"] - 1, iat=claims["iat"] - 60)
+        assert await reason(expired) == "expired"
+        known = await event_of(app, await wire.fetch("GET", "/probe", bearer=expired))
+        assert known.client_id == "station-bot"  # the signature is ours
         assert await reason(signed(aud="https://elsewhere.example")) == "audience"
         assert await reason(signed(type="user")) == "malformed"
         assert await reason(signed(sub="gone", client_id="gone")) == "unknown"

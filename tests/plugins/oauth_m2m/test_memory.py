@@ -78,7 +78,7 @@ async def test_a_secret_that_was_right_is_found_among_the_candidates(store: Stor
         assert memory.find(BOT, candidates, (SECOND,)) is SECOND
 
 
-@pytest.mark.parametrize("candidate", [CHOSEN, GENERATED])
+@pytest.mark.parametrize("candidate", [CHOSEN, GENERATED], ids=["chosen", "generated"])
 @pytest.mark.gen_test
 async def test_a_wrong_one_is_never_found(store: Store, candidate: bytes) -> None:
     memory = memory_of(store)
@@ -89,7 +89,7 @@ async def test_a_wrong_one_is_never_found(store: Store, candidate: bytes) -> Non
         assert await memory.recall(client_id, candidates, (FIRST, SECOND)) is None
 
 
-@pytest.mark.parametrize("candidate", [CHOSEN, GENERATED])
+@pytest.mark.parametrize("candidate", [CHOSEN, GENERATED], ids=["chosen", "generated"])
 @pytest.mark.gen_test
 async def test_what_was_replaced_disabled_or_ended_is_missed(store: Store, candidate: bytes) -> None:
     memory = memory_of(store)

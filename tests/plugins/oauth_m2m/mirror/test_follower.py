@@ -296,6 +296,7 @@ class TestGoingOn:
             assert told.count(None) == 1  # nothing is read again
             assert node.cache.peek("station-bot") is bot
         assert "the change stream broke off: ServiceUnavailable" in caplog.text
+        assert follower.interruptions == 1
         assert "password" not in caplog.text
 
     @pytest.mark.gen_test

@@ -180,6 +180,27 @@ async def test_without_redis_nobody_knows_how_many_there_are(
 
 
 @pytest.mark.gen_test
+async def test_what_becomes_of_changes_is_counted(
+    process: Process, bot: Client, redis_server: FakeServer
+) -> None:
+    propagation = process.propagation
+    async with process.running():
+        await propagation.client_changed(bot)
+        await process.nodes.announce("slow", (4, 9))
+        process.hear(5)
+        await propagation.token_revoked(JTI)
+        redis_server.connected = False
+        await propagation.client_deleted(bot)
+    assert propagation.outcomes == {
+        ("client_changed", "confirmed"): 1,
+        ("token_revoked", "pending"): 1,
+        ("client_deleted", "unknown"): 1,
+    }
+    assert propagation.durations.count == 3
+    assert propagation.durations.total >= 0.24  # what it waits for the slow one
+
+
+@pytest.mark.gen_test
 async def test_a_redis_that_does_not_answer_is_not_waited_for(node: Node, feed: Feed) -> None:
     class Hanging(NodeStore):
         async def positions(self) -> dict[str, Position]:
@@ -338,6 +359,7 @@ async def test_it_goes_on_saying_so_after_redis_was_away(
             while not await process.nodes.positions():  # noqa: ASYNC110 - Redis tells nobody
                 await asyncio.sleep(0.005)
         assert list((await process.nodes.positions()).values()) == [(6, 1)]
+        assert process.propagation.unannounced >= 1
         redis_server.connected = False  # and it ends without complaint
 
 
