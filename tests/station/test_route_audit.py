@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,8 @@ def test_a_handler_that_is_no_base_handler_would_answer_html() -> None:
     )
     files = audit(route(r"/files/(.*)", StaticFileHandler, {"path": "."}))
     assert len(files) == 3  # and get and head
-    assert files[0].startswith(f"tornado.web.StaticFileHandler ({inspect.getsourcefile(StaticFileHandler)}:")
+    # relative to where the command runs, if it is there
+    assert re.match(r"tornado\.web\.StaticFileHandler \(\S*tornado/web\.py:\d+\) on /files/", files[0])
     assert audit(route(r"/files/(.*)", StaticFileHandler, {"path": "."}, demand=public)) == []
 
 

@@ -132,7 +132,7 @@ async def test_nothing_is_left_to_clean_up(wire: Wire, app: Application) -> None
     await wire.access_token(CREDENTIALS)
     await wire.admin("DELETE", "/oauth-clients/station-bot")
     redis: Any = app.resources.redis
-    others = (b"throttle:", b"oauth-node")
+    others = (b"throttle:", b"oauth-node", b"oauth-process")
     keys = [key.decode() for key in await redis.keys() if not key.startswith(others)]
     assert len(keys) == 6  # three records, an index for each generation, and the one that was revoked
     assert all([0 < await redis.pttl(key) <= 3_901_000 for key in await redis.keys()])
