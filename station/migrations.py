@@ -51,6 +51,10 @@ class MigrationStatus:
     applied_at: datetime | None
 
 
+def _say_nothing(_name: str) -> None:
+    """Nobody is told."""
+
+
 class Migrator:
     """Runs the migrations of an application, given by plugin name in the order of the plugins."""
 
@@ -84,8 +88,8 @@ class Migrator:
         """The names of the migrations that have not been applied."""
         return [row.name for row in await self.status() if row.applied_at is None]
 
-    async def up(self) -> list[str]:
-        """Apply what is pending, in order, and return the names.
+    async def up(self, begin: Callable[[str], object] = _say_nothing) -> list[str]:
+        """Apply what is pending, in order, and return the names; ``begin`` is told each before.
 
         Raises `StartError` for a migration that fails; those before it stay applied and recorded.
         """
@@ -94,6 +98,7 @@ class Migrator:
         async with self._lock():
             done = []
             for name in await self.pending():
+                begin(name)
                 with _naming(name):
                     await self._migrations[name].up(self._database)
                 await self._records.insert_one({"_id": name, "applied_at": datetime.now(UTC)})
@@ -101,10 +106,11 @@ class Migrator:
                 done.append(name)
             return done
 
-    async def down(self, steps: int = 1) -> list[str]:
+    async def down(self, steps: int = 1, begin: Callable[[str], object] = _say_nothing) -> list[str]:
         """Reverse the last ``steps`` migrations that were applied, newest first, and return the names.
 
-        Raises `StartError` for a migration that fails; it stays recorded, and so do those before it.
+        ``begin`` is told each before. Raises `StartError` for a migration that fails; it stays recorded, and
+        so do those before it.
         """
         async with self._lock():
             applied = [(row.applied_at, row.name) for row in await self.status() if row.applied_at]
@@ -114,6 +120,7 @@ class Migrator:
             newest_first = [name for _, name in sorted(applied, key=itemgetter(0), reverse=True)]
             done = []
             for name in newest_first[:steps]:
+                begin(name)
                 with _naming(name):
                     await self._migrations[name].down(self._database)
                 await self._records.delete_one({"_id": name})

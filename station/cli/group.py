@@ -21,6 +21,15 @@ class StationGroup(click.Group):
     A configuration that is broken keeps nobody from ``--help``: the plugins that can be loaded are listed.
     """
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse bytes that are no text, which no store keeps (called by click)."""
+        for place, argument in enumerate(args, start=1):
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                raise click.UsageError(f"Argument {place} is not UTF-8: {argument!a}.", ctx) from None
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands (called by click)."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -29,7 +30,7 @@ def up(boot: Boot) -> None:
     """Apply the migrations that are pending, in order."""
 
     async def work(app: Application) -> list[str]:
-        return await app.migrator().up()
+        return await app.migrator().up(partial(_begin, "applying"))
 
     _report("applied", boot.run(work, migrate=False))
 
@@ -46,7 +47,7 @@ def down(boot: Boot, steps: int, yes: bool) -> None:
         click.confirm(f"Reverse the last {steps} migrations of {database}?", abort=True)
 
     async def work(app: Application) -> list[str]:
-        return await app.migrator().down(steps)
+        return await app.migrator().down(steps, partial(_begin, "reversing"))
 
     _report("reversed", boot.run(work, migrate=False))
 
@@ -69,6 +70,11 @@ def status(boot: Boot, as_json: bool) -> None:
         for row in boot.run(work, migrate=False)
     ]
     show(rows, as_json=as_json)
+
+
+def _begin(verb: str, name: str) -> None:
+    """Say on standard error what goes on now: a migration of a large collection takes its time."""
+    click.echo(f"{verb} {name} ...", err=True)
 
 
 def _report(verb: str, names: Sequence[str]) -> None:

@@ -160,3 +160,9 @@ def test_a_plugin_whose_commands_fail_is_named(station: Station, install_plugin:
     assert result.exit_code == 1
     assert result.stderr == helped.stderr
     assert station("plugins", STATION_PLUGINS="fleet").exit_code == 0
+
+
+def test_an_argument_that_is_no_text_is_a_sentence(station: Station) -> None:
+    refused = station("oauth-clients", "register", "bot", "--name", "caf\udce9")
+    assert refused.exit_code == 2
+    assert refused.stderr.splitlines()[-1] == r"Error: Argument 5 is not UTF-8: 'caf\udce9'."

@@ -40,6 +40,9 @@ def test_up_status_and_down(station: Station, environ: dict[str, str]) -> None:
     up = station("migrate", "up", **environ)
     assert up.exit_code == 0
     names = [line.removeprefix("applied ") for line in up.stdout.splitlines()]
+    assert [line for line in up.stderr.splitlines() if line.endswith("...")] == [
+        f"applying {name} ..." for name in names
+    ]
     assert names[0].startswith("auth/")
     assert len(names) == len(pending)
     assert all(applied(station, environ))
