@@ -32,7 +32,7 @@ pytest: $(CHECK)/wheels
 docs: $(CHECK)/installed
 	@$(CHECK)/bin/python -m docs.site
 
-# Needs wrk; takes about twelve minutes. BENCH='--quick', or what else `python -m bench --help` names.
+# Needs wrk; takes about eighteen minutes. BENCH='--quick', or what else `python -m bench --help` names.
 bench: $(BENCHES)/installed
 	$(BENCHES)/bin/python -m bench $(BENCH)
 

@@ -32,7 +32,7 @@ CACHE = Path(".bench")
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Two minutes, not twelve: to see that it works, not to quote.")
+@click.option("--quick", is_flag=True, help="Two minutes, not eighteen: to see that it works, not to quote.")
 @click.option("--only", multiple=True, type=click.Choice(list(SECTIONS)), help="Measure this part only.")
 @click.option("--check", is_flag=True, help="Exit with 1 if a bar is missed or was skipped.")
 @click.option("--publish", "publishing", is_flag=True, help="Write all into docs/performance.md.")

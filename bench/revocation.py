@@ -30,7 +30,7 @@ __all__ = ["measure"]
 
 WORKERS = 4
 _LOAD_SECONDS = 2
-_REST = 8  # milliseconds between two requests of a connection
+_REST = 3  # milliseconds between two requests of a connection
 _POLL_SECONDS = 0.001
 
 
