@@ -130,6 +130,7 @@ def segment(rng: Random, _world: World, request: Request) -> None:
     else:
         parts.insert(place, rng.choice(SEGMENTS))
     request.path, request.moved = b"/".join(parts) + mark + rest, True
+    request.ends = request.ends or not request.path  # of a path of one part nothing may be left
 
 
 def other_form(rng: Random, world: World, request: Request) -> None:

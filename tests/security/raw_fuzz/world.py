@@ -48,9 +48,10 @@ _FORMS = {
 }
 _ALL_FIELDS = {name: value for fields in FIELDS.values() for name, value in fields.items()}
 _WRITES = {"POST", "PUT", "PATCH"}
-# How many requests carry credentials; fewer where each success is several writes to the disk
+# How many requests carry credentials; fewer where each success is several writes to the disk, or a page
 _AUTHENTICATED = 0.5
 _CHANGES = 0.12
+_PAGES = 0.08
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +158,13 @@ class Request:
             self.body = json.dumps(fields).encode()
 
 
+def _share(target: Target) -> float:
+    """How many requests to this target carry credentials."""
+    if target.demand == "console":
+        return _PAGES
+    return _CHANGES if target.demand == "admin" and target.method != "GET" else _AUTHENTICATED
+
+
 def good_request(rng: Random, world: World, target: Target) -> Request:
     """A request to a target that nothing is wrong with."""
     client = world.victim if target.method in {"PATCH", "DELETE"} or "secrets" in target.path else world.bot
@@ -164,8 +172,7 @@ def good_request(rng: Random, world: World, target: Target) -> Request:
     path = path.replace("([a-z0-9-]{1,128})", client)
     path = re.sub(r"\([^)]*\)", lambda _: f"{rng.getrandbits(128):032x}", path)
     headers = [(b"Host", f"{world.host}:{world.port}".encode())]
-    changes = target.demand in {"admin", "console"} and target.method != "GET"
-    if rng.random() < (_CHANGES if changes else _AUTHENTICATED):
+    if rng.random() < _share(target):
         headers += world.credentials(target.demand)
     request = Request(target, target.method.encode(), path.encode(), headers)
     if target.method in _WRITES:
