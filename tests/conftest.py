@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import re
@@ -41,6 +42,7 @@ from station.resources import Resources, open_resources
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
+    from types import ModuleType
 
     from leaks import Leaks
     from tornado.ioloop import IOLoop
@@ -56,6 +58,16 @@ settings.load_profile("station")
 ADMIN_KEY = "an-admin-key-for-the-tests-only-0123456789"
 JWT_SECRET = "a-signing-secret-for-the-tests-only-0123456789"
 SECRET = "a-client-secret-for-the-tests-0123456789"
+
+
+def load_file(file: Path) -> ModuleType:
+    """The module that a file makes which no package holds, such as an example."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -87,7 +87,28 @@ def catalogue(settings: OAuthM2MConfig, declared: Mapping[str, str]) -> Mapping[
 
 @contextlib.asynccontextmanager
 async def open_services(app: Application) -> AsyncIterator[Services]:
-    """Build the services on the application's resources; close the bcrypt pool in the end."""
+    """Build the services and let them work; close the bcrypt pool in the end."""
+    services = _build(app)
+    app.audit.watch_refusals(services.usage.note_refusal)
+    try:
+        await services.keyring.open(serving=app.serving)
+        async with (
+            services.keyring.following(),
+            services.follower.following(serving=app.serving),
+            services.propagation.announcing(serving=app.serving),
+            services.connections.watching(),
+            services.uses.noting(),
+            services.usage.counting(),
+            services.hints.watching(serving=app.serving),
+            services.processes.announcing(serving=app.serving),
+        ):
+            yield services
+    finally:
+        services.hasher.close()
+
+
+def _build(app: Application) -> Services:
+    """The services, on the application's resources."""
     config = app.config
     settings = cast("OAuthM2MConfig", config.sections.get(NAME) or OAuthM2MConfig())
     hasher = PasswordHasher(settings.bcrypt_cost)
@@ -129,7 +150,7 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
         ttl=settings.token_ttl,
         remembered=settings.cache_size,
     )
-    services = Services(
+    return Services(
         settings=settings,
         clients=ClientService(
             store,
@@ -165,19 +186,3 @@ async def open_services(app: Application) -> AsyncIterator[Services]:
         ),
         processes=Processes(ProcessStore(app.resources), app, follower=follower, hasher=hasher),
     )
-    app.audit.watch_refusals(services.usage.note_refusal)
-    try:
-        await keyring.open(serving=app.serving)
-        async with (
-            keyring.following(),
-            follower.following(serving=app.serving),
-            propagation.announcing(serving=app.serving),
-            services.connections.watching(),
-            services.uses.noting(),
-            services.usage.counting(),
-            services.hints.watching(serving=app.serving),
-            services.processes.announcing(serving=app.serving),
-        ):
-            yield services
-    finally:
-        hasher.close()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import httpx2
 import pytest
 from authlib.integrations.base_client import OAuthError
 
+from tests.conftest import load_file
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -23,12 +24,7 @@ FILE = Path(__file__).parents[2] / "examples" / "station_bot.py"
 
 @pytest.fixture(scope="module")
 def station_bot() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("station_bot", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(FILE)
 
 
 def admin(server: Server, method: str, path: str, document: object) -> Any:

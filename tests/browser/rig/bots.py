@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jwt
 from authlib.integrations.base_client import OAuthError
+
+from tests.conftest import load_file
 
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
@@ -101,9 +102,4 @@ class WorkingBot:
 
 def load_station_bot() -> ModuleType:
     """The example, which is a file and no module of a package."""
-    spec = importlib.util.spec_from_file_location("station_bot", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(FILE)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.conftest import load_file
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -14,12 +15,7 @@ FILE = Path(__file__).parents[3] / "docs" / "site" / "links.py"
 
 @pytest.fixture(scope="module")
 def links() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("links", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(FILE)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import importlib.util
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.conftest import load_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,12 +28,7 @@ def load(file: str, url: str, client_id: str, monkeypatch: pytest.MonkeyPatch) -
     """A Python script as a module, for who wants to use its parts."""
     for name, value in (("URL", url), ("CLIENT_ID", client_id), ("CLIENT_SECRET", SECRET)):
         monkeypatch.setenv(f"STATION_{name}", value)
-    spec = importlib.util.spec_from_file_location(file.removesuffix(".py"), EXAMPLES / file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(EXAMPLES / file)
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ from plugins.oauth_m2m.credentials import ClientCredentials
 from plugins.oauth_m2m.keyring import Keyring
 from plugins.oauth_m2m.memory import SecretMemory
 from plugins.oauth_m2m.mirror import ClientCache, Follower, Propagation, RevokedTokens
-from plugins.oauth_m2m.models import Client, SigningKey, SigningKeys
+from plugins.oauth_m2m.models import Client, Process, SigningKey, SigningKeys
 from plugins.oauth_m2m.stores import (
     ChangeStore,
     ClientStore,
@@ -69,6 +69,23 @@ BOT = Client(
     updated_at=MADE,
 )
 """A client as it comes from its store; `dataclasses.replace` makes others of it."""
+
+PROCESS = Process(
+    id="other",
+    host="other.example",
+    pid=4711,
+    worker=3,
+    version="0.0.9",
+    started_at=MADE,
+    position=(1_735_700_000, 7),
+    silence=0.25,
+    bcrypt_threads=2,
+    bcrypt_running=1,
+    bcrypt_waiting=5,
+    bcrypt_places=64,
+    throttled={"token": 3},
+)
+"""What another process says of itself."""
 
 T = TypeVar("T")
 

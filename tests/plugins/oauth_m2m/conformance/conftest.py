@@ -7,7 +7,7 @@ import base64
 import contextlib
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     Spoil: TypeAlias = "Callable[[Passing], None]"
 
 ADMIN_KEY = "an-admin-key-for-the-tests-only-0123456789"
+
+
+class Case(NamedTuple):
+    """A server that breaks rules; of the rows that are checked, ``fails`` are those that must fail."""
+
+    checked: str
+    fails: str
+    before: Spoil | None = None
+    after: Spoil | None = None
 
 
 class Check(Protocol):

@@ -5,29 +5,22 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.plugins.oauth_m2m.conformance.conftest import Case
+
 if TYPE_CHECKING:
     from tests.conftest import Server
-    from tests.plugins.oauth_m2m.conformance.conftest import Check, Passing, Proxy, Spoil
+    from tests.plugins.oauth_m2m.conformance.conftest import Check, Passing, Proxy
 
 TOKEN, REVOKE, INTROSPECT, CLIENTS = "/auth/token", "/auth/revoke", "/auth/introspect", "/oauth-clients"
 WHOAMI, ME, METADATA = "/auth/client", "/auth/me", "/.well-known/oauth-authorization-server"
 RESOURCE_METADATA, JWKS = "/.well-known/oauth-protected-resource", "/.well-known/jwks.json"
 ADMIN_KEY = "an-admin-key-for-the-tests-only-0123456789"
 KEY_HEADER = "x-internal-api-key"
-
-
-class Case(NamedTuple):
-    """A server that breaks rules; of the rows that are checked, ``fails`` are those that must fail."""
-
-    checked: str
-    fails: str
-    before: Spoil | None = None
-    after: Spoil | None = None
 
 
 def payload(token: str) -> str:

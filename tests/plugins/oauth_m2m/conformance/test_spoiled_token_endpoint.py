@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.plugins.oauth_m2m.conformance.conftest import Case
+
 if TYPE_CHECKING:
     from tests.conftest import Server
-    from tests.plugins.oauth_m2m.conformance.conftest import Check, Passing, Proxy, Spoil
+    from tests.plugins.oauth_m2m.conformance.conftest import Check, Passing, Proxy
 
 TOKEN, REVOKE, CLIENTS = "/auth/token", "/auth/revoke", "/oauth-clients"
 FORM = "application/x-www-form-urlencoded"
-
-
-class Case(NamedTuple):
-    """A server that breaks rules; of the rows that are checked, ``fails`` are those that must fail."""
-
-    checked: str
-    fails: str
-    before: Spoil | None = None
-    after: Spoil | None = None
 
 
 # T

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from plugins.oauth_m2m.console.system import SystemHandler, seen
-from plugins.oauth_m2m.models import Process
 from plugins.oauth_m2m.services import services_of
 from plugins.oauth_m2m.stores import ProcessStore
 from station import hookimpl
@@ -19,6 +17,7 @@ from station.errors import ServiceUnavailable
 from station.handlers import Route, route
 from station.health import HealthCheck
 from station.security import public
+from tests.plugins.oauth_m2m.conftest import PROCESS
 
 if TYPE_CHECKING:
     from station.app import Application
@@ -53,28 +52,11 @@ def plugins() -> list[object]:
     return [AwayPlugin()]
 
 
-OTHER = Process(
-    id="other",
-    host="other.example",
-    pid=4711,
-    worker=3,
-    version="0.0.9",
-    started_at=datetime(2025, 1, 2, tzinfo=UTC),
-    position=(1_735_700_000, 7),
-    silence=0.2,
-    bcrypt_threads=2,
-    bcrypt_running=1,
-    bcrypt_waiting=5,
-    bcrypt_places=64,
-    throttled={"token": 3},
-)
-
-
 @pytest.mark.gen_test
 async def test_the_page_shows_health_processes_throttles_and_versions(
     browser: Browser, app: Application
 ) -> None:
-    await ProcessStore(app.resources).say(OTHER)
+    await ProcessStore(app.resources).say(PROCESS)
     await ProcessStore(app.resources).say(services_of(app).processes.this)
     page = await browser.get(SYSTEM)
     assert (page.status, page.heading) == (200, "System")
@@ -96,11 +78,11 @@ async def test_the_page_shows_health_processes_throttles_and_versions(
 
 
 def test_how_far_each_process_has_followed_mongodb() -> None:
-    furthest = dataclasses.replace(OTHER, id="furthest", position=(1_735_700_010, 1))
-    near = dataclasses.replace(OTHER, id="near", position=(1_735_700_006, 1))
-    silent = dataclasses.replace(OTHER, id="silent", silence=6.0)
-    new = dataclasses.replace(OTHER, id="new", position=(0, 0))
-    found = {one.process.id: one for one in seen([furthest, OTHER, near, silent, new], "near")}
+    furthest = dataclasses.replace(PROCESS, id="furthest", position=(1_735_700_010, 1))
+    near = dataclasses.replace(PROCESS, id="near", position=(1_735_700_006, 1))
+    silent = dataclasses.replace(PROCESS, id="silent", silence=6.0)
+    new = dataclasses.replace(PROCESS, id="new", position=(0, 0))
+    found = {one.process.id: one for one in seen([furthest, PROCESS, near, silent, new], "near")}
     states = {id_: (one.state, one.is_well) for id_, one in found.items()}
     assert states == {
         "furthest": ("follows", True),

@@ -1,36 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
-from plugins.oauth_m2m.models import Process
 from plugins.oauth_m2m.stores import ProcessStore
 from station.errors import ServiceUnavailable
+from tests.plugins.oauth_m2m.conftest import PROCESS
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
 
     from station.resources import Resources
 
-ONE = Process(
-    id="one",
-    host="b",
-    pid=1,
-    worker=0,
-    version="1.0",
-    started_at=datetime(2025, 1, 2, tzinfo=UTC),
-    position=(1_735_700_000, 7),
-    silence=0.25,
-    bcrypt_threads=2,
-    bcrypt_running=1,
-    bcrypt_waiting=5,
-    bcrypt_places=64,
-    throttled={"token": 3},
-)
+ONE = dataclasses.replace(PROCESS, id="one", host="b", worker=0)
 
 
 @pytest.mark.gen_test
